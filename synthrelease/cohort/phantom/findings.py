@@ -1,0 +1,77 @@
+"""What is wrong in an invented chest: a nodule, an effusion, or nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from synthrelease.cohort.phantom.anatomy import LEFT, RIGHT, Anatomy
+
+FINDINGS = ("normal", "nodule", "effusion")
+
+
+@dataclass(frozen=True)
+class Nodule:
+    """A lobulated ball in one lung; `x, y, radius` in body units, `density` relative to soft tissue."""
+
+    x: float
+    y: float
+    radius: float
+    density: float
+    lobes: tuple[float, float, float, float]  # amplitude and phase of the 2nd and 3rd angular harmonic
+
+
+@dataclass(frozen=True)
+class Effusion:
+    """Fluid over one hemidiaphragm, upright: level with a meniscus that climbs the chest wall."""
+
+    side: int
+    level_y: float
+    meniscus: float
+    density: float
+
+
+@dataclass(frozen=True)
+class Findings:
+    """At most one of the two is present; a normal chest has neither."""
+
+    nodule: Nodule | None = None
+    effusion: Effusion | None = None
+
+
+def _draw_nodule(rng: np.random.Generator, anatomy: Anatomy) -> Nodule:
+    radius = float(rng.uniform(0.078, 0.17))  # 10 to 22 of 128 pixels across at unit scale
+    side = int(rng.integers(2))
+    lung = anatomy.lungs[side]
+    s, y = lung.width * 0.6, 0.0
+    for _ in range(60):
+        y = float(rng.uniform(lung.apex_y + 1.3 * radius, lung.dome_y))
+        medial, lateral = anatomy.lung_point(side, y)
+        low, high = medial + 0.8 * radius, lateral - 0.9 * radius
+        s = float(rng.uniform(low, max(high, low + 1e-6)))
+        if high > low and lung.dome(s) - y > 0.8 * radius:
+            break
+    lobes = (
+        float(rng.uniform(0, 0.12)),
+        float(rng.uniform(0, 2 * np.pi)),
+        float(rng.uniform(0, 0.09)),
+        float(rng.uniform(0, 2 * np.pi)),
+    )
+    return Nodule(s if side == LEFT else -s, y, radius, float(rng.uniform(0.6, 1.05)), lobes)
+
+
+def _draw_effusion(rng: np.random.Generator, anatomy: Anatomy) -> Effusion:
+    side = int(rng.choice((RIGHT, LEFT)))
+    lung = anatomy.lungs[side]
+    rise = float(rng.uniform(0.04, 0.42)) * (lung.dome_y - lung.apex_y)
+    return Effusion(side, lung.dome_y - rise, float(rng.uniform(0.1, 0.22)), float(rng.uniform(0.8, 1.0)))
+
+
+def draw_findings(rng: np.random.Generator, anatomy: Anatomy, finding: str) -> Findings:
+    """Place the finding of that name (one of FINDINGS) in `anatomy`."""
+    if finding == "nodule":
+        return Findings(nodule=_draw_nodule(rng, anatomy))
+    if finding == "effusion":
+        return Findings(effusion=_draw_effusion(rng, anatomy))
+    return Findings()

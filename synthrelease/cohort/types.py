@@ -1,0 +1,44 @@
+"""The values that readers hand to the store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from synthrelease.records.refusals import Refusal
+
+FloatArray = npt.NDArray[np.float32]
+BoolArray = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class SourceImage:
+    """One usable image of one patient, at source resolution.
+
+    Attributes:
+        image_id: SOP Instance UID, or the table's image path. Private.
+        patient_id: Patient key including the issuer (``issuer|id``). Private.
+        pixels: (H, W) float32 in [-1, 1], bright = dense, after the declared window.
+        masks: (K, H, W) bool in the order of the cohort's segments, or None where the image has no mask.
+        label: Class name.
+        pixel_digest: SHA-256 of the decoded stored pixels, hex; equal for byte-equal images.
+    """
+
+    image_id: str
+    patient_id: str
+    pixels: FloatArray
+    masks: BoolArray | None
+    label: str
+    pixel_digest: str
+
+
+class CohortReader(Protocol):
+    """A folder of DICOM or a table of images, read one image at a time."""
+
+    def read(self) -> Iterator[SourceImage | Refusal]:
+        """Yield every image found, in a stable order, each as an image or as a refusal."""
+        ...

@@ -1,0 +1,199 @@
+"""The policy: every setting, its type, range and meaning, in one place.
+
+A policy holds public values only: nothing in it may be derived from the private archive (exact counts, identifiers,
+pixel statistics). Field descriptions are the reference that ``synthrelease check --schema`` prints.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Name = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][A-Za-z0-9 _.\-]*$")]
+Word = Annotated[str, Field(min_length=1, max_length=32, pattern=r"^[a-z][a-z0-9_]*$")]
+Text = Annotated[str, Field(min_length=1, max_length=2000)]
+Fraction = Annotated[float, Field(gt=0, lt=1)]
+
+
+class Section(BaseModel):
+    """A part of the policy: frozen, and strict about unknown keys and types."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class Sharing(Section):
+    """Who may receive the archive, and under which agreement."""
+
+    tier: Literal["open", "registered", "controlled", "internal"] = Field(
+        description="open: anybody; registered: named people; controlled: inside a secure environment; internal: stays in the house"
+    )
+    recipients: tuple[Text, ...] = Field((), description="who receives the archive, in words")
+    agreement: str = Field("", description="identifier of the data sharing agreement")
+
+
+class Roles(Section):
+    """Who acts. Identity is asserted by name, not proven."""
+
+    operator: Name = Field(description="who trains and samples; may not approve")
+    custodian: Name = Field(description="accountable owner of the cohort and its budget")
+    approvers: tuple[Name, ...] = Field((), description="who may approve; empty: anybody but the operator")
+
+
+class Window(Section):
+    """Stored values mapped to [-1, 1]. A public constant, never measured on the cohort."""
+
+    mode: Literal["header", "full", "fixed"] = Field(
+        "header",
+        description="header: each image's own VOI window, else its full stored range; full: stored range; fixed: low..high for all",
+    )
+    low: float | None = Field(None, description="stored value (after the modality LUT) shown as -1; only with fixed")
+    high: float | None = Field(None, description="stored value (after the modality LUT) shown as +1; only with fixed")
+
+
+class Label(Section):
+    """Where an image's class comes from."""
+
+    csv: str | None = Field(
+        None,
+        description="CSV file, relative to the cohort folder; default labels.csv when present (DICOM), the table itself (table)",
+    )
+    key: Literal["SOPInstanceUID", "PatientID", "image"] = Field(
+        "SOPInstanceUID", description="CSV column that names the image or the patient"
+    )
+    column: str = Field("label", description="CSV column that holds the class")
+    attribute: str | None = Field(None, description="DICOM keyword that holds the class, instead of a CSV")
+
+
+class Identity(Section):
+    """What makes two images one patient's."""
+
+    missing: Literal["refuse", "study"] = Field(
+        "refuse",
+        description="image without Patient ID: refuse it, or take its study as the patient (weaker: one person may count twice)",
+    )
+
+
+class Phantom(Section):
+    """Size of the simulated cohort, for source: phantom."""
+
+    patients: int = Field(1000, ge=20, le=100_000, description="simulated patients, train and holdout together")
+    seed: int = Field(7, ge=0, description="public seed of the simulator")
+
+
+class CohortSettings(Section):
+    """The private archive and how it is read."""
+
+    name: Word = Field(description="public name of the cohort; its ledger is kept under this name")
+    source: str = Field("phantom", description="phantom, or a folder of DICOM files, or a folder or CSV file that is a table")
+    reader: Literal["auto", "dicom", "table"] = Field("auto", description="how a folder is read")
+    modality: Literal["DX"] = Field("DX", description="DICOM image class of the synthetic archive")
+    body_part: Annotated[str, Field(pattern=r"^[A-Z ]{2,16}$")] = Field("CHEST", description="Body Part Examined, a DICOM term")
+    field_of_view_mm: float = Field(
+        300.0, gt=1, le=2000, description="public width of the imaged field; gives synthetic pixels their spacing"
+    )
+    classes: tuple[Word, ...] = Field(min_length=1, max_length=64, description="public list of classes, in order")
+    segments: tuple[Word, ...] = Field((), max_length=16, description="mask names, in order; empty: no masks")
+    masks: Literal["required", "optional"] = Field("required", description="image without its mask: refused, or kept without")
+    label: Label = Field(default_factory=Label)  # type: ignore[arg-type]
+    identity: Identity = Field(default_factory=Identity)  # type: ignore[arg-type]
+    window: Window = Field(default_factory=Window)  # type: ignore[arg-type]
+    resolution: Literal[16, 28, 32, 64, 128] = Field(32, description="training resolution, pixels on a side")
+    holdout_fraction: Annotated[float, Field(ge=0.05, le=0.6)] = Field(
+        0.3, description="share of patients that the generator never sees; drawn by patient and recorded"
+    )
+    phantom: Phantom = Field(default_factory=Phantom)  # type: ignore[arg-type]
+
+
+class Privacy(Section):
+    """The claim. The unit is the patient; add or remove one patient with all their images, masks and labels."""
+
+    mode: Literal["private", "none"] = Field(description="private: patient-level differential privacy; none: no claim")
+    unit: Literal["patient"] = Field("patient", description="what one unit of privacy protects")
+    epsilon: float | None = Field(None, gt=0, le=50, description="bound on the privacy loss")
+    delta: float | None = Field(None, gt=0, lt=0.01, description="chance that the bound does not hold")
+    lifetime_epsilon: float | None = Field(
+        None, gt=0, description="cap over all runs on this cohort, composed by the ledger at this delta; empty: no cap"
+    )
+    expected_patients: int | None = Field(
+        None, ge=20, description="public constant near the number of training patients; normalises sums; never the exact count"
+    )
+    moments_share: float = Field(
+        0.3, gt=0, le=1, description="share of the budget (in squared Gaussian-DP mu) spent on closed-form moments"
+    )
+    sampling_probability: float = Field(0.1, gt=0, le=1, description="chance that a patient takes part in a step (Poisson)")
+    steps: int = Field(300, ge=0, le=1_000_000, description="private gradient steps")
+    clip_norm: float = Field(1.0, gt=0, description="bound on the norm of one patient's gradient")
+    images_per_visit: int = Field(2, ge=1, le=64, description="images of one patient averaged in a step before clipping")
+    noise_draws: int = Field(4, ge=1, le=64, description="noise levels averaged per image before clipping (noise multiplicity)")
+
+
+class MomentsGenerator(Section):
+    """Class-conditional Gaussian over a public cosine basis of image and masks."""
+
+    name: Literal["moments"]
+    image_frequencies: int = Field(12, ge=2, le=32, description="cosine frequencies per axis kept of the image")
+    mask_frequencies: int = Field(8, ge=2, le=32, description="cosine frequencies per axis kept of each mask")
+
+
+class DiffusionGenerator(Section):
+    """Class-conditional diffusion of image and masks together (EDM preconditioning)."""
+
+    name: Literal["diffusion"]
+    image_frequencies: int = Field(12, ge=2, le=32, description="of the moments that warm the model up; see moments")
+    mask_frequencies: int = Field(8, ge=2, le=32, description="of the moments that warm the model up; see moments")
+    width: int = Field(48, ge=8, le=512, description="channels of the first level")
+    warmup_steps: int = Field(600, ge=0, le=1_000_000, description="steps on samples of the moments, before any real image")
+    steps: int = Field(1500, ge=0, le=10_000_000, description="plain steps on real images (privacy.mode: none)")
+    batch: int = Field(64, ge=1, le=4096, description="images per plain or warm-up step")
+    learning_rate: float = Field(1e-3, gt=0, lt=1, description="Adam step size, plain and warm-up")
+    private_learning_rate: float = Field(5e-4, gt=0, lt=1, description="Adam step size of private steps")
+    ema_decay: Annotated[float, Field(ge=0, lt=1)] = Field(0.995, description="decay of the averaged weights used to sample")
+    sampler_steps: int = Field(18, ge=2, le=1000, description="denoising steps per image")
+    seed: int = Field(0, ge=0, description="seed of initial weights and warm-up; never of privacy noise")
+
+
+GeneratorSettings = Annotated[MomentsGenerator | DiffusionGenerator, Field(discriminator="name")]
+
+
+class ArchiveSettings(Section):
+    """What is sampled."""
+
+    images: int = Field(1000, ge=1, le=10_000_000, description="synthetic images, one per synthetic patient")
+    class_shares: dict[Word, float] | None = Field(
+        None, description="public share of each class; empty: equal shares. Never measured on the cohort"
+    )
+    seed: int = Field(0, ge=0, description="seed of the draw; not a secret")
+    release_date: Annotated[str, Field(pattern=r"^\d{8}$")] = Field(
+        "20260101", description="YYYYMMDD written into every synthetic object; never the clock"
+    )
+
+
+class AuditSettings(Section):
+    """How the archive is judged."""
+
+    profile: str = Field("standard", description="audit profile: a name shipped in audits/, or a path")
+    seed: int = Field(0, ge=0, description="seed of permutations, resamples and classifiers")
+
+
+class ReleaseSettings(Section):
+    """What is sealed, and for how long it holds."""
+
+    name: Name = Field("synthetic-release", description="name of the release; part of every synthetic UID")
+    expires_after_months: int = Field(24, ge=1, le=120, description="approval and release expire after this")
+    contact: str = Field("", description="whom a recipient may ask")
+
+
+class Policy(Section):
+    """A policy, whole."""
+
+    schema_: Literal[1] = Field(alias="schema", description="version of this format")
+    purpose: Text = Field(description="what the archive is for, one sentence")
+    sharing: Sharing
+    roles: Roles
+    cohort: CohortSettings
+    privacy: Privacy
+    generator: GeneratorSettings
+    archive: ArchiveSettings = Field(default_factory=ArchiveSettings)  # type: ignore[arg-type]
+    audit: AuditSettings = Field(default_factory=AuditSettings)  # type: ignore[arg-type]
+    release: ReleaseSettings = Field(default_factory=ReleaseSettings)  # type: ignore[arg-type]

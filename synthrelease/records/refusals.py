@@ -1,0 +1,40 @@
+"""Why an image is left out of a cohort: counted by reason, never silent, never by name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+
+class Reason(StrEnum):
+    """Why an image was left out. The text is public; which file it was is not."""
+
+    NOT_DICOM = "not a DICOM file"
+    NO_PIXELS = "no pixel data (directory, report, presentation state, structure set)"
+    HEADER_CUT = "header incomplete (SOP class, rows, columns or pixel data missing)"
+    UNREADABLE_PIXELS = "pixel data cannot be decoded"
+    MULTI_FRAME = "multi-frame image"
+    COLOUR = "colour image"
+    CONSTANT = "all pixels have one value"
+    NON_FINITE = "pixel values are not finite"
+    NO_PATIENT = "patient id missing"
+    NO_LABEL = "label missing"
+    UNKNOWN_LABEL = "label not among the policy's classes"
+    DUPLICATE = "same instance twice with different content"
+    TWO_PATIENTS = "one image claimed by two patients"
+    MASK_SIZE = "mask of another size than its image"
+    MASK_UNREADABLE = "mask cannot be read"
+    NO_MASK = "mask missing"
+    FILE_MISSING = "file named in the table is not there"
+    BURNED_IN = "declared to carry burned-in annotation"
+    IMPLAUSIBLE_SIZE = "image smaller than 8 pixels on a side"
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """One image that was left out, and why. ``path`` is private."""
+
+    path: Path
+    reason: Reason
+    detail: str = ""
