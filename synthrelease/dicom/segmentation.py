@@ -7,10 +7,14 @@ take from the clock, from chance or from the imaging device is then pinned or re
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import datetime
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 import highdicom as hd
+import highdicom._standard_utils as hd_tables
+import highdicom.base as hd_base
 import numpy as np
 import numpy.typing as npt
 from highdicom.color import CIELabColor
@@ -27,6 +31,7 @@ _ARTIFICIAL_INTELLIGENCE = Code("123110", "DCM", "Artificial Intelligence")
 _PROCESSING_EQUIPMENT = "109102"
 _PLANE = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 _ORIGIN = (0.0, 0.0, 0.0)
+_SCAN = "is_attribute_in_iod"
 _SLICE_THICKNESS_MM = 1.0  # a projection has none; readers demand one
 
 
@@ -69,34 +74,8 @@ def segmentation(
     Source: PS3.3, sections A.51 and C.8.20; the layout is the one that highdicom, dcmqi and OHIF all read.
     """
     _check(image, masks, names, marking)
-    built = hd.seg.Segmentation(
-        source_images=[_with_plane(image)],
-        pixel_array=np.ascontiguousarray(masks.transpose(1, 2, 0))[np.newaxis].astype(np.uint8),
-        segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
-        segment_descriptions=[_description(number, name, marking) for number, name in enumerate(names, 1)],
-        series_instance_uid=series_uid,
-        series_number=int(image.SeriesNumber) + 1,
-        sop_instance_uid=sop_uid,
-        instance_number=1,
-        manufacturer=marking.software if marking else (image.Manufacturer or "Unknown"),
-        manufacturer_model_name=marking.software if marking else (image.ManufacturerModelName or "Unknown"),
-        software_versions=marking.version if marking else (image.SoftwareVersions or "Unknown"),
-        device_serial_number="0",
-        content_label="SYNTHETIC_MASK" if marking else "MASK",
-        content_description="Masks of a synthetic image" if marking else "Masks",
-        content_creator_name=None,
-        pixel_measures=PixelMeasuresSequence(
-            pixel_spacing=[float(distance) for distance in image.ImagerPixelSpacing],
-            slice_thickness=_SLICE_THICKNESS_MM,
-        ),
-        plane_orientation=PlaneOrientationSequence("PATIENT", _PLANE),
-        plane_positions=[PlanePositionSequence("PATIENT", _ORIGIN)],
-        omit_empty_frames=False,
-        content_date=created_date,
-        content_time=created_time,
-        series_date=created_date,
-        series_time=created_time,
-    )
+    with _standard_tables_remembered():
+        built = _build(image, masks, names, sop_uid, series_uid, created_date, created_time, marking)
     built.file_meta = file_meta(SegmentationStorage, sop_uid)
     _pin(built, dimension_uid, created_date, created_time)
     if marking is not None:
@@ -120,6 +99,75 @@ def _check(
         raise UsageError(
             "an image and its segmentation disagree on being synthetic", fix="Give both the same marking, or none."
         )
+
+
+def _build(
+    image: Dataset,
+    masks: npt.NDArray[np.bool_],
+    names: Sequence[str],
+    sop_uid: str,
+    series_uid: str,
+    date: str,
+    time: str,
+    marking: SyntheticMarking | None,
+) -> Dataset:
+    return hd.seg.Segmentation(
+        source_images=[_with_plane(image)],
+        pixel_array=np.ascontiguousarray(masks.transpose(1, 2, 0))[np.newaxis].view(np.uint8),
+        segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
+        segment_descriptions=[_description(number, name, marking) for number, name in enumerate(names, 1)],
+        series_instance_uid=series_uid,
+        series_number=int(image.SeriesNumber) + 1,
+        sop_instance_uid=sop_uid,
+        instance_number=1,
+        # The Enhanced General Equipment module wants all four filled (PS3.3 C.7.5.2).
+        manufacturer=marking.software if marking else (image.Manufacturer or "Unknown"),
+        manufacturer_model_name=marking.software if marking else (image.ManufacturerModelName or "Unknown"),
+        software_versions=marking.version if marking else (image.SoftwareVersions or "Unknown"),
+        device_serial_number="0",
+        content_label="SYNTHETIC_MASK" if marking else "MASK",
+        content_description="Masks of a synthetic image" if marking else "Masks",
+        pixel_measures=PixelMeasuresSequence(
+            pixel_spacing=[float(distance) for distance in image.ImagerPixelSpacing],
+            slice_thickness=_SLICE_THICKNESS_MM,
+        ),
+        plane_orientation=PlaneOrientationSequence("PATIENT", _PLANE),
+        plane_positions=[PlanePositionSequence("PATIENT", _ORIGIN)],
+        omit_empty_frames=False,
+        content_date=date,
+        content_time=time,
+        series_date=date,
+        series_time=time,
+    )
+
+
+@contextmanager
+def _standard_tables_remembered() -> Iterator[None]:
+    """Answer highdicom's repeated question, whether an attribute is in an IOD, from memory.
+
+    highdicom 0.28 scans its copy of the standard's tables from the start nine times a file, a quarter of all the
+    time. The tables never change, so the answers can be kept. A highdicom without that function is left as it is.
+    """
+    original = getattr(hd_tables, _SCAN, None)
+    users = [module for module in (hd_tables, hd_base) if original and getattr(module, _SCAN, None) is original]
+    for module in users:
+        setattr(module, _SCAN, _remembered(original))
+    try:
+        yield
+    finally:
+        for module in users:
+            setattr(module, _SCAN, original)
+
+
+@functools.cache
+def _remembered(scan: Callable[..., bool]) -> Callable[..., bool]:
+    kept = functools.cache(scan)
+
+    def answer(attribute: str, sop_class_uid: str, exclude_path_elements: Any = None) -> bool:
+        excluded = None if exclude_path_elements is None else tuple(exclude_path_elements)
+        return kept(attribute, sop_class_uid, excluded)
+
+    return answer
 
 
 def _with_plane(image: Dataset) -> Dataset:
@@ -166,5 +214,5 @@ def _pin(built: Dataset, dimension_uid: str, date: str, time: str) -> None:
         if item.PurposeOfReferenceCodeSequence[0].CodeValue == _PROCESSING_EQUIPMENT
     ]
     for item in kept:
-        item.ContributionDateTime = datetime.strptime(date + time, "%Y%m%d%H%M%S").strftime("%Y%m%d%H%M%S")
+        item.ContributionDateTime = date + time
     built.ContributingEquipmentSequence = kept

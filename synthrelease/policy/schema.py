@@ -85,16 +85,25 @@ class CohortSettings(Section):
     """The private archive and how it is read."""
 
     name: Word = Field(description="public name of the cohort; its ledger is kept under this name")
-    source: str = Field("phantom", description="phantom, or a folder of DICOM files, or a folder or CSV file that is a table")
+    source: str = Field(
+        "phantom", description="phantom, or a folder of DICOM files, or a folder or CSV file that is a table"
+    )
     reader: Literal["auto", "dicom", "table"] = Field("auto", description="how a folder is read")
     modality: Literal["DX"] = Field("DX", description="DICOM image class of the synthetic archive")
-    body_part: Annotated[str, Field(pattern=r"^[A-Z ]{2,16}$")] = Field("CHEST", description="Body Part Examined, a DICOM term")
+    body_part: Annotated[str, Field(pattern=r"^[A-Z ]{2,16}$")] = Field(
+        "CHEST", description="Body Part Examined, a DICOM term"
+    )
     field_of_view_mm: float = Field(
-        300.0, gt=1, le=2000, description="public width of the imaged field; gives synthetic pixels their spacing"
+        300.0,
+        gt=1,
+        le=2000,
+        description="public width of the imaged field; gives synthetic pixels their spacing",
     )
     classes: tuple[Word, ...] = Field(min_length=1, max_length=64, description="public list of classes, in order")
     segments: tuple[Word, ...] = Field((), max_length=16, description="mask names, in order; empty: no masks")
-    masks: Literal["required", "optional"] = Field("required", description="image without its mask: refused, or kept without")
+    masks: Literal["required", "optional"] = Field(
+        "required", description="image without its mask: refused, or kept without"
+    )
     label: Label = Field(default_factory=Label)  # type: ignore[arg-type]
     identity: Identity = Field(default_factory=Identity)  # type: ignore[arg-type]
     window: Window = Field(default_factory=Window)  # type: ignore[arg-type]
@@ -113,19 +122,32 @@ class Privacy(Section):
     epsilon: float | None = Field(None, gt=0, le=50, description="bound on the privacy loss")
     delta: float | None = Field(None, gt=0, lt=0.01, description="chance that the bound does not hold")
     lifetime_epsilon: float | None = Field(
-        None, gt=0, description="cap over all runs on this cohort, composed by the ledger at this delta; empty: no cap"
+        None,
+        gt=0,
+        description="cap over all runs on this cohort, composed by the ledger at this delta; empty: no cap",
     )
     expected_patients: int | None = Field(
-        None, ge=20, description="public constant near the number of training patients; normalises sums; never the exact count"
+        None,
+        ge=20,
+        description="public constant near the number of training patients; normalises sums; never the exact count",
     )
     moments_share: float = Field(
-        0.3, gt=0, le=1, description="share of the budget (in squared Gaussian-DP mu) spent on closed-form moments"
+        0.3,
+        gt=0,
+        le=1,
+        description="share of the budget (in squared Gaussian-DP mu) spent on closed-form moments",
     )
-    sampling_probability: float = Field(0.1, gt=0, le=1, description="chance that a patient takes part in a step (Poisson)")
+    sampling_probability: float = Field(
+        0.1, gt=0, le=1, description="chance that a patient takes part in a step (Poisson)"
+    )
     steps: int = Field(300, ge=0, le=1_000_000, description="private gradient steps")
     clip_norm: float = Field(1.0, gt=0, description="bound on the norm of one patient's gradient")
-    images_per_visit: int = Field(2, ge=1, le=64, description="images of one patient averaged in a step before clipping")
-    noise_draws: int = Field(4, ge=1, le=64, description="noise levels averaged per image before clipping (noise multiplicity)")
+    images_per_visit: int = Field(
+        2, ge=1, le=64, description="images of one patient averaged in a step before clipping"
+    )
+    noise_draws: int = Field(
+        4, ge=1, le=64, description="noise levels averaged per image before clipping (noise multiplicity)"
+    )
 
 
 class MomentsGenerator(Section):
@@ -143,12 +165,16 @@ class DiffusionGenerator(Section):
     image_frequencies: int = Field(12, ge=2, le=32, description="of the moments that warm the model up; see moments")
     mask_frequencies: int = Field(8, ge=2, le=32, description="of the moments that warm the model up; see moments")
     width: int = Field(48, ge=8, le=512, description="channels of the first level")
-    warmup_steps: int = Field(600, ge=0, le=1_000_000, description="steps on samples of the moments, before any real image")
+    warmup_steps: int = Field(
+        600, ge=0, le=1_000_000, description="steps on samples of the moments, before any real image"
+    )
     steps: int = Field(1500, ge=0, le=10_000_000, description="plain steps on real images (privacy.mode: none)")
     batch: int = Field(64, ge=1, le=4096, description="images per plain or warm-up step")
     learning_rate: float = Field(1e-3, gt=0, lt=1, description="Adam step size, plain and warm-up")
     private_learning_rate: float = Field(5e-4, gt=0, lt=1, description="Adam step size of private steps")
-    ema_decay: Annotated[float, Field(ge=0, lt=1)] = Field(0.995, description="decay of the averaged weights used to sample")
+    ema_decay: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.995, description="decay of the averaged weights used to sample"
+    )
     sampler_steps: int = Field(18, ge=2, le=1000, description="denoising steps per image")
     seed: int = Field(0, ge=0, description="seed of initial weights and warm-up; never of privacy noise")
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float32]
 
 RIGHT, LEFT = 0, 1
-TABLE_TOP, TABLE_STEP, TABLE_LENGTH = -2.0, 1 / 1024, 4096
+TABLE_TOP, TABLE_STEP, TABLE_LENGTH = -1.5, 1 / 512, 1536
 
 
 def table_heights() -> NDArray[np.float64]:
@@ -66,6 +66,7 @@ class Anatomy:
     chest_wall: float
     breast: tuple[float, float, float, float]  # thickness, s, y, radius; thickness 0 without
     heart: tuple[float, float, float, float, float]  # x, y, long radius, short radius, tilt
+    pedicle: tuple[float, float, float]  # x, half width, half height of the great vessels above the heart
     atrium: tuple[float, float, float]  # x, y, radius of the right border's bulge
     knob: tuple[float, float, float]  # x, y, radius of the aortic knob
     carina: tuple[float, float]
@@ -83,8 +84,12 @@ class Anatomy:
 
     def lung_point(self, side: int, y: float) -> tuple[float, float]:
         """Medial and lateral distance of one lung at height `y`."""
-        row = int(table_rows(np.float32(y)))  # type: ignore[arg-type]
+        row = int(table_rows(np.asarray(y, np.float32)))
         return float(self.medial[side, row]), float(self.lateral[side, row])
+
+    def midline_at(self, y: float) -> float:
+        """Sideways position of the spine at height `y`."""
+        return float(self.midline[table_rows(np.asarray(y, np.float32))])
 
     def angle(self, side: int) -> tuple[float, float]:
         """Costophrenic angle `(s, y)`: the lowest point of the lung along the chest wall."""
@@ -142,8 +147,8 @@ def _trunk(rng: np.random.Generator, width: float, habitus: float) -> tuple[Any,
     half = neck + (shoulder_s - neck) * slope
     armpit = 1 / (1 + np.exp(-(y + 0.42) / 0.06))
     half = half * (1 - armpit) + trunk * armpit + _smooth_curve(rng, 0.008)
-    thickness = (0.95 + 0.36 * habitus) * (0.62 + 0.38 / (1 + np.exp(-(y - shoulder_y - 0.1) / 0.11)))
-    thickness = thickness + 0.08 * np.clip(y - 0.3, 0, 1)
+    thickness = (1.0 + 0.4 * habitus) * (0.66 + 0.34 / (1 + np.exp(-(y - shoulder_y - 0.02) / 0.10)))
+    thickness = thickness + 0.3 * np.clip(y - 0.2, 0, 0.7)
     return half, thickness, shoulder_s, shoulder_y
 
 
@@ -155,7 +160,7 @@ def draw_anatomy(rng: np.random.Generator, sex: str, age_years: int) -> Anatomy:
         sex: "F" or "M"; changes size and breast shadows.
         age_years: Older patients have less bone, a rounder back and a larger aortic knob.
     """
-    build = (0.60 if sex == "F" else 0.645) * rng.normal(1, 0.055)
+    build = (0.63 if sex == "F" else 0.68) * rng.normal(1, 0.055)
     habitus = float(np.clip(rng.beta(2.0, 2.6), 0.02, 0.98))  # 0 lean to 1 heavy
     aging = (age_years - 20) / 70
     base = rng.normal(0.38 - 0.1 * habitus, 0.085)
@@ -165,11 +170,11 @@ def draw_anatomy(rng: np.random.Generator, sex: str, age_years: int) -> Anatomy:
     half, thickness, shoulder_s, shoulder_y = _trunk(rng, build, habitus)
 
     heart_long = build * float(np.clip(rng.normal(0.56 + 0.06 * aging, 0.065), 0.42, 0.78))
-    heart_y = base - heart_long * rng.uniform(0.36, 0.52)
+    heart_y = base - heart_long * rng.uniform(0.28, 0.46)
     heart_x = build * rng.normal(0.21, 0.04)
     spacing = rng.uniform(0.118, 0.158)
     carina_y = rng.normal(-0.27, 0.03)
-    breast = rng.uniform(0.06, 0.24) * (0.6 + habitus) if sex == "F" else max(rng.normal(0.0, 0.03) * habitus, 0.0)
+    breast = rng.uniform(0.03, 0.17) * (0.6 + habitus) if sex == "F" else max(rng.normal(0.0, 0.03) * habitus, 0.0)
     return Anatomy(
         lungs=lungs,
         lateral=np.stack([o[0] for o in outlines]).astype(np.float32),
@@ -182,7 +187,12 @@ def draw_anatomy(rng: np.random.Generator, sex: str, age_years: int) -> Anatomy:
         chest_wall=0.02 + 0.05 * habitus,
         breast=(breast, build * rng.uniform(0.5, 0.68), rng.uniform(0.12, 0.34), rng.uniform(0.25, 0.36)),
         heart=(heart_x, heart_y, heart_long, heart_long * rng.uniform(0.66, 0.86), rng.uniform(0.3, 0.85)),
-        atrium=(-build * rng.uniform(0.02, 0.12), heart_y + rng.uniform(0.0, 0.1), heart_long * rng.uniform(0.52, 0.68)),
+        pedicle=(rng.uniform(0.0, 0.04), rng.uniform(0.12, 0.17) + 0.02 * aging, rng.uniform(0.34, 0.5)),
+        atrium=(
+            -build * rng.uniform(0.02, 0.12),
+            heart_y + rng.uniform(0.0, 0.1),
+            heart_long * rng.uniform(0.52, 0.68),
+        ),
         knob=(rng.uniform(0.06, 0.11), carina_y - rng.uniform(0.03, 0.12), rng.uniform(0.07, 0.1) + 0.05 * aging),
         carina=(rng.normal(-0.015, 0.012), carina_y),
         rib_spacing=spacing,

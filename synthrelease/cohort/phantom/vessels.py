@@ -59,7 +59,7 @@ def vessel_table(rng: np.random.Generator, anatomy: Anatomy, cells: int) -> Floa
         hilum = (carina_x + outward * rng.uniform(0.13, 0.18), carina_y + rng.uniform(0.06, 0.16) - 0.04 * side)
         trees.append(_tree(rng, hilum, outward))
     grain = rng.standard_normal((48, 48)).astype(np.float32)
-    strength = rng.uniform(0.7, 1.45)
+    strength = rng.uniform(1.0, 2.0)
     table = np.zeros((cells, cells), np.float32)
     cell = 2 * TABLE_HALF / cells
     for generation in range(len(_GENERATIONS)):
@@ -67,17 +67,16 @@ def vessel_table(rng: np.random.Generator, anatomy: Anatomy, cells: int) -> Floa
         position = (points[:, :2] + TABLE_HALF) / cell - 0.5
         corner = np.floor(position).astype(np.int64)
         weight = position - corner
-        layer = np.zeros(cells * cells)
         # Thickness times length is conserved: each point carries calibre^2 * stride, spread over cell^2.
         mass = points[:, 2] ** 2 * 0.024 * np.pi / (cell * cell)
-        for right in (0, 1):
-            for down in (0, 1):
-                column, row = corner[:, 0] + right, corner[:, 1] + down
-                share = np.abs(1 - right - weight[:, 0]) * np.abs(1 - down - weight[:, 1])
-                inside = (column >= 0) & (column < cells) & (row >= 0) & (row < cells)
-                layer += np.bincount(
-                    (row * cells + column)[inside], (mass * share)[inside], minlength=cells * cells
-                )
+        corners, shares = [], []
+        for right, down in ((0, 0), (1, 0), (0, 1), (1, 1)):
+            column, row = corner[:, 0] + right, corner[:, 1] + down
+            inside = (column >= 0) & (column < cells) & (row >= 0) & (row < cells)
+            share = np.abs(1 - right - weight[:, 0]) * np.abs(1 - down - weight[:, 1])
+            corners.append(np.where(inside, row * cells + column, 0))
+            shares.append(mass * share * inside)
+        layer = np.bincount(np.concatenate(corners), np.concatenate(shares), minlength=cells * cells)
         sigma = max(0.55 * _CALIBRE[generation] / cell, 0.55)
         table += ndimage.gaussian_filter(
             layer.reshape(cells, cells).astype(np.float32), sigma, truncate=2.5, mode="constant"
@@ -88,4 +87,4 @@ def vessel_table(rng: np.random.Generator, anatomy: Anatomy, cells: int) -> Floa
     part = (coarse - low).astype(np.float32)[:, None]
     rows = grain[low] * (1 - part) + grain[low + 1] * part
     field = rows[:, low] * (1 - part.T) + rows[:, low + 1] * part.T
-    return np.asarray(table + 0.012 * strength * field, np.float32)
+    return np.asarray(table + 0.009 * strength * field, np.float32)

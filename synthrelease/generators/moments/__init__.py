@@ -1,0 +1,1 @@
+"""A closed-form generator: class-conditional Gaussians over a public cosine basis."""

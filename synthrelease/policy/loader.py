@@ -1,0 +1,70 @@
+"""From a policy file to a policy, or to every problem in it; and the digest that names a policy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from synthrelease.errors import PolicyError, UsageError
+from synthrelease.policy.rules import breaches
+from synthrelease.policy.schema import Policy
+from synthrelease.policy.strict_yaml import Problem, dotted, read_yaml
+from synthrelease.policy.validation import validate
+from synthrelease.records.digests import digest_of
+
+
+def problems_of(text: str) -> tuple[Policy | None, list[Problem]]:
+    """Read a policy from YAML text.
+
+    Returns:
+        The policy, or None, with all problems: syntax, types, unknown and repeated keys, then rules across settings.
+    """
+    document = read_yaml(text)
+    policy, problems = validate(Policy, document)
+    if policy is None:
+        return None, problems
+    for path, message in breaches(policy):
+        place = document.place(path)
+        problems.append(Problem(place.line, place.column, dotted(path), message))
+    problems.sort()
+    return (None, problems) if problems else (policy, [])
+
+
+def load_policy(path: Path) -> Policy:
+    """Read a policy file.
+
+    Raises:
+        UsageError: The file cannot be read.
+        PolicyError: The policy has problems; the message has one line each, ``file:line:col: path: message``.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"cannot read the policy {path}: {error.strerror}", fix="Name a policy file.") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"the policy {path} is not UTF-8 text", fix="Name a policy file.") from error
+    policy, problems = problems_of(text)
+    if policy is None:
+        lines = "\n".join(f"{path}:{problem}" for problem in problems)
+        count = f"{len(problems)} problem" + ("s" if len(problems) != 1 else "")
+        raise PolicyError(lines, fix=f"{count}; `synthrelease check --schema` lists every setting.")
+    return policy
+
+
+def resolved(policy: Policy) -> dict[str, Any]:
+    """Every setting spelled out, defaults too, as plain values."""
+    return policy.model_dump(mode="json", by_alias=True)
+
+
+def policy_from(values: dict[str, Any]) -> Policy:
+    """The inverse of :func:`resolved`."""
+    import json
+
+    return Policy.model_validate_json(json.dumps(values))
+
+
+def policy_digest(policy: Policy) -> str:
+    """SHA-256 over the resolved policy without its cohort folder: the same rules on two machines have one digest."""
+    values = resolved(policy)
+    values["cohort"]["source"] = "phantom" if policy.cohort.source == "phantom" else "folder"
+    return digest_of(values)

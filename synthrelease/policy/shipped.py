@@ -1,0 +1,35 @@
+"""Policies and audit profiles that come with synthrelease, found by name."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from synthrelease.errors import UsageError
+
+_HOMES = (Path(__file__).resolve().parents[2], Path(sys.prefix) / "share" / "synthrelease")
+
+
+def shipped_file(kind: str, name: str) -> Path:
+    """The file behind a shipped name, or behind a path.
+
+    Args:
+        kind: ``policies`` or ``audits``.
+        name: A path to a file, or a shipped file's name with or without ``.yaml``.
+
+    Raises:
+        UsageError: Neither a file nor a shipped name; lists the shipped ones.
+    """
+    direct = Path(name)
+    if direct.is_file():
+        return direct
+    stem = direct.name.removesuffix(".yaml")
+    for home in _HOMES:
+        candidate = home / kind / f"{stem}.yaml"
+        if candidate.is_file():
+            return candidate
+    known = sorted({path.stem for home in _HOMES for path in (home / kind).glob("*.yaml")})
+    raise UsageError(
+        f"no file '{name}', and nothing of that name among the shipped {kind}",
+        fix=f"Shipped: {', '.join(known) or 'none'}.",
+    )
