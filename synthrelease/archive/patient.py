@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from io import BytesIO
 from re import fullmatch
 
@@ -46,7 +46,7 @@ class ArchiveSettings:
     study_date: str
     study_time: str = "000000"
     body_part: str = "CHEST"
-    software: str = field(default="synthrelease")
+    software: str = "synthrelease"
     edition: str = ""
 
     def __post_init__(self) -> None:

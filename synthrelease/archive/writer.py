@@ -17,10 +17,11 @@ import hashlib
 import io
 import multiprocessing
 import os
+import re
 import shutil
 import signal
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -154,7 +155,8 @@ def write_archive(
             _write_in_parallel(tasks, processes, collect)
         if not rows:
             raise UnsuitableData("there is no sample to write", fix="Ask for at least one synthetic patient.")
-        labels = {name: sum(row[3] == name for row in rows) for name in settings.classes}
+        counts = Counter(row[3] for row in rows)
+        labels = {name: counts[name] for name in settings.classes}
         files["labels.csv"] = _save(partial / "labels.csv", _csv(rows))
         files["README.md"] = _save(partial / "README.md", recipients_readme(settings, labels).encode("utf-8"))
         # One flush for all files: the rename must not reach the disk before what it names.
@@ -278,5 +280,7 @@ def _csv(rows: list[tuple[str, ...]]) -> bytes:
 
 def _sweep_own_partials(folder: Path) -> None:
     """Remove what killed writers of this very archive left; other writers' unfinished work stays."""
-    for leftover in folder.parent.glob(f"{PARTIAL}{folder.name}-*"):
-        shutil.rmtree(leftover, ignore_errors=True)
+    name = re.compile(re.escape(f"{PARTIAL}{folder.name}-") + "[0-9a-f]{8}")
+    for leftover in folder.parent.glob(f"{PARTIAL}*"):
+        if name.fullmatch(leftover.name):
+            shutil.rmtree(leftover, ignore_errors=True)

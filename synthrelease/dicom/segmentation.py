@@ -8,13 +8,12 @@ take from the clock, from chance or from the imaging device is then pinned or re
 from __future__ import annotations
 
 import functools
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import highdicom as hd
-import highdicom._standard_utils as hd_tables
-import highdicom.base as hd_base
 import numpy as np
 import numpy.typing as npt
 from highdicom.color import CIELabColor
@@ -148,8 +147,9 @@ def _standard_tables_remembered() -> Iterator[None]:
     highdicom 0.28 scans its copy of the standard's tables from the start nine times a file, a quarter of all the
     time. The tables never change, so the answers can be kept. A highdicom without that function is left as it is.
     """
-    original = getattr(hd_tables, _SCAN, None)
-    users = [module for module in (hd_tables, hd_base) if original and getattr(module, _SCAN, None) is original]
+    loaded = [sys.modules.get(name) for name in ("highdicom._standard_utils", "highdicom.base")]
+    users = [module for module in loaded if hasattr(module, _SCAN)]
+    original = getattr(users[0], _SCAN) if users else None
     for module in users:
         setattr(module, _SCAN, _remembered(original))
     try:

@@ -113,9 +113,9 @@ class _Reader:
         if id(node) in self._seen:
             self._problem(place, path, "an alias; write the value out instead")
             return None
+        self._seen.add(id(node))
         if isinstance(node, yaml.ScalarNode):
             return self._scalar(node, path, place)
-        self._seen.add(id(node))
         if isinstance(node, yaml.SequenceNode):
             return [self.read(child, (*path, index)) for index, child in enumerate(node.value)]
         return dict(self._items(node, path))

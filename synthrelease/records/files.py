@@ -7,6 +7,7 @@ by the next writer.
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import secrets
@@ -102,12 +103,25 @@ def sweep_partials(folder: Path) -> None:
             leftover.unlink(missing_ok=True)
 
 
+def _exchange(first: Path, second: Path) -> None:
+    """Swap two names at once (Linux renameat2 with RENAME_EXCHANGE); where the system cannot, by two renames."""
+    rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    here, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+    if rename is not None and rename(here, os.fsencode(first), here, os.fsencode(second), exchange) == 0:
+        return
+    aside = _partial_beside(second)
+    os.rename(second, aside)
+    os.rename(first, second)
+    os.rename(aside, first)
+
+
 @contextmanager
 def atomic_folder(target: Path) -> Iterator[Path]:
     """Build a folder under a temporary name; it takes the name ``target`` only when the block ends well.
 
-    An existing ``target`` is moved aside first and removed after the rename, so that at no moment a mixture
-    is visible. When the block raises, the temporary folder is removed and ``target`` is untouched.
+    An existing ``target`` trades names with the new folder in one system call and is removed afterwards, so that at
+    every moment the old or the new one is visible. When the block raises, the temporary folder is removed and
+    ``target`` is untouched.
 
     Yields:
         The temporary folder to write into.
@@ -120,14 +134,13 @@ def atomic_folder(target: Path) -> Iterator[Path]:
         target.parent.mkdir(parents=True, exist_ok=True)
         partial.mkdir()
         yield partial
-        old: Path | None = None
         if target.exists():
-            old = _partial_beside(target)
-            os.rename(target, old)
-        os.rename(partial, target)
-        _sync_folder(target.parent)
-        if old is not None:
-            shutil.rmtree(old, ignore_errors=True)
+            _exchange(partial, target)
+            _sync_folder(target.parent)
+            shutil.rmtree(partial, ignore_errors=True)
+        else:
+            os.rename(partial, target)
+            _sync_folder(target.parent)
     except OSError as error:
         shutil.rmtree(partial, ignore_errors=True)
         raise UnsuitableData(

@@ -18,19 +18,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
+Doubles = NDArray[np.float64]
 
 RIGHT, LEFT = 0, 1
 TABLE_TOP, TABLE_STEP, TABLE_LENGTH = -1.5, 1 / 512, 1536
 
 
-def table_heights() -> NDArray[np.float64]:
+def table_heights() -> Doubles:
     """Heights `y` at which every table of an anatomy is sampled, shape (TABLE_LENGTH,)."""
-    return TABLE_TOP + TABLE_STEP * np.arange(TABLE_LENGTH)
+    return np.asarray(TABLE_TOP + TABLE_STEP * np.arange(TABLE_LENGTH), np.float64)
 
 
 def table_rows(y: Floats) -> NDArray[np.int32]:
     """Row of the tables that answers for each height in `y` (nearest; heights outside are clamped)."""
-    return np.clip((y - TABLE_TOP) * (1 / TABLE_STEP) + 0.5, 0, TABLE_LENGTH - 1).astype(np.int32)
+    row = (y - np.float32(TABLE_TOP)) * np.float32(1 / TABLE_STEP) + np.float32(0.5)
+    return np.asarray(np.clip(row, 0, TABLE_LENGTH - 1).astype(np.int32))
 
 
 @dataclass(frozen=True)
@@ -100,7 +102,7 @@ class Anatomy:
         return float(self.lateral[side, row]), float(heights[row])
 
 
-def _smooth_curve(rng: np.random.Generator, amplitude: float) -> NDArray[np.float64]:
+def _smooth_curve(rng: np.random.Generator, amplitude: float) -> Doubles:
     """Sum of three slow sines over the table, about `amplitude` high, shape (TABLE_LENGTH,)."""
     y = table_heights()[:, None]
     frequency = rng.uniform(1.0, 5.0, 3)
@@ -121,7 +123,7 @@ def _lung(rng: np.random.Generator, side: int, top: float, base: float, width: f
     )
 
 
-def _outline(rng: np.random.Generator, lung: Lung) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _outline(rng: np.random.Generator, lung: Lung) -> tuple[Doubles, Doubles]:
     """Lateral and medial tables of one lung (both equal the apex above it, so that the lung is empty there)."""
     t = (table_heights() - lung.apex_y) / (lung.angle_y - lung.apex_y)
     rise = np.clip(t, 0.0, 1.0)

@@ -68,13 +68,13 @@ def window_of(pose: Pose, size: int, x: tuple[float, float], y: tuple[float, flo
 def round_profile(distance: Floats, radius: float) -> Floats:
     """Quarter-circle profile: 0 at the border, 1 from `radius` inwards."""
     t = np.clip(distance * np.float32(1 / radius), 0, 1)
-    return np.sqrt(t * (2 - t))
+    return np.asarray(np.sqrt(t * (2 - t)), np.float32)
 
 
 def soft_step(distance: Floats, width: float) -> Floats:
     """Smooth step from 0 to 1 over `width` centred on the border."""
     t = np.clip(distance * np.float32(1 / width) + np.float32(0.5), 0, 1)
-    return t * t * (3 - 2 * t)
+    return np.asarray(t * t * (3 - 2 * t), np.float32)
 
 
 def ellipse(fields: Fields, x: float, y: float, a: float, b: float, tilt: float) -> Floats:

@@ -41,7 +41,7 @@ class Findings:
 
 
 def _draw_nodule(rng: np.random.Generator, anatomy: Anatomy) -> Nodule:
-    radius = float(rng.uniform(0.078, 0.17))  # 10 to 22 of 128 pixels across at unit scale
+    radius = float(rng.uniform(0.084, 0.17))  # 11 to 22 of 128 pixels across at unit scale
     side = int(rng.integers(2))
     lung = anatomy.lungs[side]
     s, y = lung.width * 0.6, 0.0
@@ -58,14 +58,14 @@ def _draw_nodule(rng: np.random.Generator, anatomy: Anatomy) -> Nodule:
         float(rng.uniform(0, 0.09)),
         float(rng.uniform(0, 2 * np.pi)),
     )
-    return Nodule(s if side == LEFT else -s, y, radius, float(rng.uniform(0.6, 1.05)), lobes)
+    return Nodule(s if side == LEFT else -s, y, radius, float(rng.uniform(0.7, 1.1)), lobes)
 
 
 def _draw_effusion(rng: np.random.Generator, anatomy: Anatomy) -> Effusion:
     side = int(rng.choice((RIGHT, LEFT)))
     lung = anatomy.lungs[side]
-    rise = float(rng.uniform(0.04, 0.42)) * (lung.dome_y - lung.apex_y)
-    return Effusion(side, lung.dome_y - rise, float(rng.uniform(0.1, 0.22)), float(rng.uniform(0.8, 1.0)))
+    rise = float(rng.uniform(-0.03, 0.38)) * (lung.dome_y - lung.apex_y)
+    return Effusion(side, lung.dome_y - rise, float(rng.uniform(0.06, 0.2)), float(rng.uniform(0.75, 1.0)))
 
 
 def draw_findings(rng: np.random.Generator, anatomy: Anatomy, finding: str) -> Findings:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from synthrelease.cohort.phantom.anatomy import LEFT, RIGHT, Anatomy, draw_anatomy
 from synthrelease.cohort.phantom.findings import FINDINGS, Findings, draw_findings
 from synthrelease.cohort.phantom.pose import Pose, draw_exposure, draw_pose
-from synthrelease.cohort.phantom.render import average, draw, drawing_size, expose
+from synthrelease.cohort.phantom.render import SEGMENTS, average, draw, drawing_size, expose
 from synthrelease.cohort.phantom.vessels import vessel_table
 
 SMALLEST, LARGEST = 32, 512
@@ -74,13 +74,20 @@ def _landmarks(anatomy: Anatomy, findings: Findings, pose: Pose, size: int) -> d
 
 def _follow_up(rng: np.random.Generator, findings: Findings) -> Findings:
     """The same finding at another visit: fluid rises and falls a little, a nodule grows or shrinks a little."""
-    change = float(rng.normal(0, 1))
+    change = float(np.clip(rng.normal(0, 1), -2, 2))
     if findings.effusion is not None:
         return Findings(effusion=replace(findings.effusion, level_y=findings.effusion.level_y + 0.03 * change))
     if findings.nodule is not None:
-        radius = findings.nodule.radius * (1 + 0.03 * float(np.clip(change, -2, 2)))
+        radius = findings.nodule.radius * (1 + 0.03 * change)
         return Findings(nodule=replace(findings.nodule, radius=radius))
     return findings
+
+
+def _majority(mask: NDArray[np.bool_], size: int) -> NDArray[np.bool_]:
+    """The mask at `size`: a pixel belongs to it when at least half of its area does."""
+    if mask.shape[0] == size:
+        return mask.copy()
+    return np.asarray(average(mask.astype(np.float32), size) >= 0.5)
 
 
 def simulate_patient(seed: int, index: int, size: int) -> PhantomPatient:
@@ -118,6 +125,6 @@ def simulate_patient(seed: int, index: int, size: int) -> PhantomPatient:
         noise = np.random.default_rng(int(visits.integers(2**63)))
         drawing = draw(anatomy, seen, vessels, pose, drawn)
         pixels = expose(drawing, exposure, noise, size)
-        masks = {name: average(mask.astype(np.float32), size) >= 0.5 for name, mask in drawing.masks.items()}
+        masks = {name: _majority(drawing.masks[name], size) for name in SEGMENTS}
         images.append(PhantomImage(pixels, masks, _landmarks(anatomy, seen, pose, size)))
     return PhantomPatient(index, f"PAT{index:05d}", sex, age_years, finding, tuple(images))

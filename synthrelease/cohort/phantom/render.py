@@ -49,7 +49,7 @@ def _nodule_radius(fields: Fields, nodule: Nodule) -> Floats:
     a2, p2, a3, p3 = nodule.lobes
     angle = np.arctan2(dy, dx)
     edge = 1 + np.float32(a2) * np.cos(2 * angle + np.float32(p2)) + np.float32(a3) * np.cos(3 * angle + np.float32(p3))
-    return (dx * dx + dy * dy) / (np.float32(nodule.radius) * edge) ** 2
+    return np.asarray((dx * dx + dy * dy) / (np.float32(nodule.radius) * edge) ** 2, np.float32)
 
 
 def _under_fluid(anatomy: Anatomy, fields: Fields, effusion: Effusion) -> Floats:
@@ -119,7 +119,11 @@ def draw(anatomy: Anatomy, findings: Findings, vessels: Floats, pose: Pose, size
 
     lung = np.minimum(lung, np.maximum(body - np.float32(0.12), 0))
     soft += body + blood - np.float32(1 - anatomy.lung_density) * lung
-    bone = skeleton.ribs(anatomy, fields.s, fields.y, fields.rows, fields.left)
+    bone = np.zeros_like(body)
+    cage = float(anatomy.lateral.max() + np.abs(anatomy.midline).max()) + 0.04
+    part = window_of(pose, size, (-cage, cage), (min(lung.apex_y for lung in anatomy.lungs) - 0.05, 3.0))
+    inner = fields.crop(part)
+    bone[part] = skeleton.ribs(anatomy, inner.s, inner.y, inner.rows, inner.left)
     _add_small_parts(anatomy, pose, fields, soft, bone)
     return Drawing(np.float32(MU_SOFT) * np.maximum(soft, 0) + np.float32(MU_BONE) * bone, aerated, masks)
 
@@ -164,7 +168,7 @@ def _spread(size: int) -> Floats:
     """Matrix (size, _SCATTER_GRID) that resamples one axis of the scatter grid linearly."""
     position = np.clip((np.arange(size) + 0.5) * _SCATTER_GRID / size - 0.5, 0, _SCATTER_GRID - 1)
     knots = np.arange(_SCATTER_GRID)
-    return np.maximum(1 - np.abs(position[:, None] - knots[None, :]), 0).astype(np.float32)
+    return np.asarray(np.maximum(1 - np.abs(position[:, None] - knots[None, :]), 0).astype(np.float32), np.float32)
 
 
 def expose(drawing: Drawing, exposure: Exposure, rng: np.random.Generator, size: int) -> Floats:

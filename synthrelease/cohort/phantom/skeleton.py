@@ -22,7 +22,8 @@ ARM_RADIUS = 0.17
 def _tube(distance: Floats, half_width: Floats | np.float32) -> Floats:
     """Path through a hollow bone of that half width, 0 to about 1: bright cortex, paler marrow."""
     t = (distance / half_width) ** 2
-    return np.sqrt(np.maximum(1 - t, 0)) - np.float32(0.45) * np.sqrt(np.maximum(1 - t * np.float32(2.1), 0))
+    cortex = np.sqrt(np.maximum(1 - t, 0))
+    return np.asarray(cortex - np.float32(0.45) * np.sqrt(np.maximum(1 - t * np.float32(2.1), 0)), np.float32)
 
 
 def _rib_half(anatomy: Anatomy, y: Floats, shift: Floats, slope: Floats, jitter: Floats) -> Floats:
@@ -52,7 +53,7 @@ def ribs(anatomy: Anatomy, s: Floats, y: Floats, rows: NDArray[np.int32], left: 
     in_front = np.clip((u - np.float32(0.38)) * np.float32(7), 0, 1) * np.clip((np.float32(0.4) - y) * 5, 0, 1)
     anterior = _rib_half(anatomy, y, -sweep * arch - droop * (1 - u), steep + droop / cage, jitter) * in_front
     thickness = np.float32(_RIB_THICKNESS * anatomy.rib_bone)
-    return thickness * edge_on * present * (posterior + np.float32(0.6) * anterior)
+    return np.asarray(thickness * edge_on * present * (posterior + np.float32(0.6) * anterior), np.float32)
 
 
 def spine(anatomy: Anatomy, x: Floats, y: Floats) -> Floats:
@@ -66,7 +67,9 @@ def spine(anatomy: Anatomy, x: Floats, y: Floats) -> Floats:
     )
     pedicle = np.exp(-(((np.abs(x) - np.float32(0.6 * half)) * np.float32(1 / 0.018)) ** 2)) * np.maximum(turn, 0) ** 2
     process = np.exp(-((x * np.float32(1 / 0.014)) ** 2)) * np.maximum(-turn, 0) ** 2
-    return np.float32(0.075 * (0.5 + 0.5 * anatomy.rib_bone)) * (body + np.float32(0.5) * (pedicle + process))
+    return np.asarray(
+        np.float32(0.075 * (0.5 + 0.5 * anatomy.rib_bone)) * (body + np.float32(0.5) * (pedicle + process)), np.float32
+    )
 
 
 def clavicles(anatomy: Anatomy, x: Floats, y: Floats) -> Floats:
@@ -82,7 +85,7 @@ def clavicles(anatomy: Anatomy, x: Floats, y: Floats) -> Floats:
     away = np.abs(y - np.where(left, curve[LEFT], curve[RIGHT])) * np.float32(0.93)
     width = np.float32(0.03) + np.float32(0.018) * np.clip(1 - along * 4, 0, 1)
     ends = np.clip(along * 25, 0, 1) * np.clip((1 - along) * 12, 0, 1)
-    return np.float32(0.11 * (0.4 + 0.6 * anatomy.rib_bone)) * ends * _tube(away, width)
+    return np.asarray(np.float32(0.11 * (0.4 + 0.6 * anatomy.rib_bone)) * ends * _tube(away, width), np.float32)
 
 
 def airways(anatomy: Anatomy, x: Floats, y: Floats) -> Floats:
@@ -92,7 +95,7 @@ def airways(anatomy: Anatomy, x: Floats, y: Floats) -> Floats:
     spread = np.abs(x - cx) - np.maximum(below, 0) * np.float32(0.95)
     radius = np.float32(0.036) - np.float32(0.010) * np.clip(below * 12, 0, 1)
     reach = np.clip((np.float32(0.15) - below) * 14, 0, 1)
-    return np.float32(0.085) * reach * np.sqrt(np.maximum(1 - (spread / radius) ** 2, 0))
+    return np.asarray(np.float32(0.085) * reach * np.sqrt(np.maximum(1 - (spread / radius) ** 2, 0)), np.float32)
 
 
 def trunk(anatomy: Anatomy, x: Floats, rows: NDArray[np.int32]) -> Floats:

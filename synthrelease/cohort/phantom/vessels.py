@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from synthrelease.cohort.phantom.anatomy import LEFT, Anatomy, Floats
+from synthrelease.cohort.phantom.anatomy import Anatomy, Floats
 
 TABLE_HALF = 1.1  # the table spans [-TABLE_HALF, TABLE_HALF] in both body coordinates
 _GENERATIONS = (9, 22, 48)  # vessels per lung and branching generation
@@ -25,24 +25,25 @@ def _walk(
     return np.asarray(start[:, None, :] + np.cumsum(moves, axis=1))
 
 
-def _tree(rng: np.random.Generator, hilum: tuple[float, float], outward: float) -> list[NDArray[np.float64]]:
-    """Points of each generation of one lung's tree, each (N * steps, 3) as x, y, calibre."""
+def _trees(rng: np.random.Generator, hila: NDArray[np.float64]) -> list[NDArray[np.float64]]:
+    """Points of each generation of both trees, each (N, 3) as x, y, calibre; `hila` is (2, 2), right lung first."""
     generations: list[NDArray[np.float64]] = []
     count, steps = _GENERATIONS[0], _STEPS[0]
-    fan = np.linspace(-1.35, 1.45, count) + rng.normal(0, 0.12, count)
-    heading = fan if outward > 0 else np.pi - fan
-    start = np.array(hilum) + rng.normal(0, 0.025, (count, 2))
+    fan = np.linspace(-1.35, 1.45, count) + rng.normal(0, 0.12, (2, count))
+    heading = np.concatenate([np.pi - fan[0], fan[1]])
+    start = np.repeat(hila, count, axis=0) + rng.normal(0, 0.025, (2 * count, 2))
+    points = np.zeros((0, 0, 2))
     for generation, (number, length) in enumerate(zip(_GENERATIONS, _STEPS, strict=True)):
         if generation:
-            parent = rng.integers(0, count, number)
-            at = rng.integers(steps // 6, steps - 2, number)
+            parent = np.concatenate([rng.integers(0, count, number), rng.integers(count, 2 * count, number)])
+            at = rng.integers(steps // 6, steps - 2, 2 * number)
             start = points[parent, at]
             step = points[parent, at + 1] - start
-            swing = rng.uniform(0.35, 0.85, number) * rng.choice((-1, 1), number)
+            swing = rng.uniform(0.35, 0.85, 2 * number) * rng.choice((-1, 1), 2 * number)
             heading = np.arctan2(step[:, 1], step[:, 0]) + swing
         count, steps = number, length
         points = _walk(rng, start, heading, steps)
-        calibre = _CALIBRE[generation] * rng.uniform(0.6, 1.2, (count, 1)) * np.linspace(1, 0.35, steps)
+        calibre = _CALIBRE[generation] * rng.uniform(0.6, 1.2, (2 * count, 1)) * np.linspace(1, 0.35, steps)
         generations.append(np.concatenate([points, calibre[..., None]], axis=-1).reshape(-1, 3))
     return generations
 
@@ -54,16 +55,15 @@ def vessel_table(rng: np.random.Generator, anatomy: Anatomy, cells: int) -> Floa
     The random numbers drawn do not depend on `cells`.
     """
     carina_x, carina_y = anatomy.carina
-    trees = []
-    for side, outward in ((LEFT, 1.0), (1 - LEFT, -1.0)):
-        hilum = (carina_x + outward * rng.uniform(0.13, 0.18), carina_y + rng.uniform(0.06, 0.16) - 0.04 * side)
-        trees.append(_tree(rng, hilum, outward))
+    drop = carina_y + rng.uniform((0.06, 0.03), (0.16, 0.13))  # the left hilum sits higher
+    reach = rng.uniform(0.13, 0.18, 2)
+    hila = np.array([(carina_x - reach[0], drop[0]), (carina_x + reach[1], drop[1])])
+    trees = _trees(rng, hila)
     grain = rng.standard_normal((48, 48)).astype(np.float32)
     strength = rng.uniform(1.0, 2.0)
     table = np.zeros((cells, cells), np.float32)
     cell = 2 * TABLE_HALF / cells
-    for generation in range(len(_GENERATIONS)):
-        points = np.concatenate([tree[generation] for tree in trees])
+    for points, calibre in zip(trees, _CALIBRE, strict=True):
         position = (points[:, :2] + TABLE_HALF) / cell - 0.5
         corner = np.floor(position).astype(np.int64)
         weight = position - corner
@@ -77,7 +77,7 @@ def vessel_table(rng: np.random.Generator, anatomy: Anatomy, cells: int) -> Floa
             corners.append(np.where(inside, row * cells + column, 0))
             shares.append(mass * share * inside)
         layer = np.bincount(np.concatenate(corners), np.concatenate(shares), minlength=cells * cells)
-        sigma = max(0.55 * _CALIBRE[generation] / cell, 0.55)
+        sigma = max(0.55 * calibre / cell, 0.55)
         table += ndimage.gaussian_filter(
             layer.reshape(cells, cells).astype(np.float32), sigma, truncate=2.5, mode="constant"
         )

@@ -1,0 +1,78 @@
+"""What a check hands to the gate, and what a check is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+
+from synthrelease.audit.case import AuditCase
+from synthrelease.records.findings import Baseline, Criterion, Direction, Power, Statistic
+
+MINIMUM_HOLDOUT = 60
+"""Holdout patients below which no leak statistic is attempted."""
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """A number with its interval, its baselines and its power; not yet a verdict.
+
+    Attributes:
+        statistic: The number that the threshold of the profile is held against.
+        p_value: Of the null hypothesis "no leak beyond the threshold"; None where the number is an exact count.
+        unable: Why nothing could be decided (public text); empty when it could.
+        not_applicable: The question does not arise here (no DICOM headers, no masks), for the reason in ``unable``.
+        controls_missed: Planted leaks that the check did not find well enough to be believed when it finds nothing.
+        fallback: The statistic belongs to the profile's fallback threshold, not to the main one.
+        note: One sentence of public text on what was seen.
+    """
+
+    statistic: Statistic
+    baseline: Baseline = field(default_factory=Baseline)
+    power: Power = field(default_factory=Power)
+    n: dict[str, int] = field(default_factory=dict)
+    p_value: float | None = None
+    unable: str = ""
+    not_applicable: bool = False
+    controls_missed: tuple[str, ...] = ()
+    fallback: bool = False
+    note: str = ""
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+class Check(Protocol):
+    """One question of the audit."""
+
+    id: str
+    question: str
+    criterion: Criterion
+    needs_sound_split: bool
+    """Its null hypothesis takes train and holdout patients for exchangeable."""
+
+    def measure(self, case: AuditCase, rng: np.random.Generator) -> Measurement:
+        """Answer in numbers. Raises only on a bug; what cannot be answered is said in ``unable``."""
+        ...
+
+
+def unable(
+    name: str, direction: Direction, reason: str, *, not_applicable: bool = False, n: dict[str, int] | None = None
+) -> Measurement:
+    """A measurement that says why there is none."""
+    statistic = Statistic(name, None, None, None, 0.95, direction)
+    return Measurement(statistic, unable=reason, not_applicable=not_applicable, n=n or {})
+
+
+def holdout_missing(case: AuditCase, minimum: int = MINIMUM_HOLDOUT) -> str:
+    """Why the holdout cannot serve as the control, or an empty string."""
+    if case.holdout is None:
+        return (
+            f"no holdout: without at least {minimum} patients that the generator never saw, likeness to training "
+            "patients cannot be told from likeness to everybody"
+        )
+    have = case.holdout.patient_count
+    if have < minimum:
+        return f"the holdout has {have} patients; at least {minimum} are needed"
+    if case.train.patient_count < minimum:
+        return f"the training side has {case.train.patient_count} patients; at least {minimum} are needed"
+    return ""
