@@ -12,7 +12,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def policy(required: bool = True) -> Callable[[F], F]:
-    return click.option("--policy", "policy_name", required=required, metavar="FILE", help="Policy file, or a shipped policy's name.")
+    return click.option(
+        "--policy", "policy_name", required=required, metavar="FILE", help="Policy file, or a shipped policy's name."
+    )
 
 
 def cohort(command: F) -> F:
@@ -29,7 +31,9 @@ def out(command: F) -> F:
 
 
 def run(command: F) -> F:
-    return click.option("--run", "run_name", metavar="RUN", help="Run name or folder; default: the newest run.")(command)
+    return click.option("--run", "run_name", metavar="RUN", help="Run name or folder; default: the newest run.")(
+        command
+    )
 
 
 def ledger(command: F) -> F:

@@ -146,29 +146,26 @@ class Elements:
         return found
 
 
-def file_elements(content: bytes) -> tuple[Elements, str]:
-    """The elements of a file before its pixel data (which is included when whole), and its transfer syntax UID.
+def file_elements(content: bytes, *, pixels: bool, whole: bool = True) -> tuple[Elements, str]:
+    """The elements of a file and its transfer syntax UID.
 
     Args:
-        content: The file from its preamble on; may end early when nothing before the pixel data is lost.
+        content: The file from its preamble on.
+        pixels: Whether Pixel Data is wanted; without, the walk ends before it.
+        whole: Whether `content` is all of the file.
 
     Raises:
-        ValueError: No preamble, another byte order, a deflated data set, or a cut before the pixel data.
+        ValueError: No preamble, another byte order, a deflated data set, or a cut before the end of the walk.
     """
     if content[128:132] != b"DICM":
         raise ValueError("no preamble")
-    meta = Elements(content, 132, len(content), implicit=False, stop=0x00030000)
+    size = len(content)
+    meta = Elements(content, 132, size, implicit=False, stop=0x00030000)
     syntax = meta.text(0x00020010)
     if not syntax.startswith("1.2.840.10008.1.2") or syntax in _NOT_WALKED:
         raise ValueError("a transfer syntax that is not walked")
-    implicit = syntax == IMPLICIT
-    elements = Elements(content, meta.end, len(content), implicit=implicit, stop=PIXEL_DATA)
-    if elements.end + 8 <= len(content):
-        # The walk stopped at the pixel data; taken along when all of it is there.
-        try:
-            return Elements(content, meta.end, len(content), implicit=implicit, stop=PIXEL_DATA + 1), syntax
-        except ValueError:
-            return elements, syntax
-    if elements.end != len(content):
-        raise ValueError("an element is cut")
+    stop = PIXEL_DATA + pixels
+    elements = Elements(content, meta.end, size, implicit=syntax == IMPLICIT, stop=stop)
+    if elements.end + 8 > size and not (whole and elements.end == size):
+        raise ValueError("the file goes on, or is cut")
     return elements, syntax

@@ -77,7 +77,9 @@ def event_of(mechanisms: Sequence[Mechanism]) -> Any:
     return dp_accounting.ComposedDpEvent(
         [
             dp_accounting.SelfComposedDpEvent(
-                dp_accounting.PoissonSampledDpEvent(m.sampling_probability, dp_accounting.GaussianDpEvent(m.noise_multiplier)),
+                dp_accounting.PoissonSampledDpEvent(
+                    m.sampling_probability, dp_accounting.GaussianDpEvent(m.noise_multiplier)
+                ),
                 m.steps,
             )
             for m in mechanisms

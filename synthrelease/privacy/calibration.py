@@ -36,7 +36,9 @@ def split_moments(mu: float, shares: Mapping[str, float]) -> tuple[Mechanism, ..
     return tuple(Mechanism(name, 1 / (mu * sqrt(share / total))) for name, share in shares.items())
 
 
-def _solve(build: Callable[[float], tuple[Mechanism, ...]], guess: float, target: float, delta: float) -> tuple[Mechanism, ...]:
+def _solve(
+    build: Callable[[float], tuple[Mechanism, ...]], guess: float, target: float, delta: float
+) -> tuple[Mechanism, ...]:
     """Smallest scale (to the tolerance) at which ``build(scale)`` stays within ``target`` on the fine grid.
 
     ``build`` must be monotone: a larger scale is more noise.
@@ -99,10 +101,13 @@ def calibrate(
     check_target(epsilon, delta)
     if steps and moments_share >= 1 and shares:
         raise PolicyError(
-            "privacy.moments_share 1 leaves nothing for the gradient steps", fix="Lower moments_share, or set steps to 0."
+            "privacy.moments_share 1 leaves nothing for the gradient steps",
+            fix="Lower moments_share, or set steps to 0.",
         )
     if not steps and not shares:
-        raise PolicyError("no mechanism to calibrate: no moments and no gradient steps", fix="Set privacy.steps above 0.")
+        raise PolicyError(
+            "no mechanism to calibrate: no moments and no gradient steps", fix="Set privacy.steps above 0."
+        )
     mu = mu_of(epsilon, delta)
     if not steps:
         return _solve(lambda scale: split_moments(mu / scale, shares), 1.0, epsilon, delta)

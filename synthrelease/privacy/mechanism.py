@@ -107,6 +107,4 @@ def gaussian_sum(
         part = clip_rows(block, clip_norm)
         total += part.total
         patients, clipped, refused = patients + part.patients, clipped + part.clipped, refused + part.refused
-    return noisy_sum(
-        ClippedSum(total, clip_norm, patients, clipped, refused), name=name, account=account, noise=noise
-    )
+    return noisy_sum(ClippedSum(total, clip_norm, patients, clipped, refused), name=name, account=account, noise=noise)

@@ -214,7 +214,9 @@ class Ledger:
         with self.locked():
             entries = self.entries()
             if not entries and event is not Event.COHORT_REGISTERED:
-                self._write(0, Event.COHORT_REGISTERED, "", {"cohort": self.path.stem, "schema": LEDGER_SCHEMA}, GENESIS)
+                self._write(
+                    0, Event.COHORT_REGISTERED, "", {"cohort": self.path.stem, "schema": LEDGER_SCHEMA}, GENESIS
+                )
                 entries = self.entries()
             previous = entries[-1].hash if entries else GENESIS
             return self._write(len(entries), event, run, body, previous)
@@ -303,9 +305,7 @@ class Ledger:
             charge = self.charge_of(reservation)
             if charge.settled:
                 raise UsageError(f"the run {charge.run} is settled already", fix="Start a new run; it is charged anew.")
-            return self.append(
-                Event.SPENT, charge.run, {**facts, "reservation": reservation, "mechanisms": mechanisms}
-            )
+            return self.append(Event.SPENT, charge.run, {**facts, "reservation": reservation, "mechanisms": mechanisms})
 
     def void(self, reservation: str, *, who: str, statement: str) -> Entry:
         """Cancel a charge because the run's outputs were destroyed unseen; the custodian says so by name.

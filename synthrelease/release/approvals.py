@@ -16,7 +16,7 @@ from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 
-from synthrelease.errors import ApprovalError, UsageError
+from synthrelease.errors import ApprovalError, IntegrityError, UsageError
 from synthrelease.policy.schema import Policy
 from synthrelease.records.files import atomic_write_text
 from synthrelease.release.chain import Entry, from_lines, link, to_lines
@@ -77,12 +77,13 @@ class Approval:
 
 
 def person(name: str) -> str:
-    """The one spelling by which two names are compared: case, spaces and Unicode forms do not make another person.
+    """The one spelling by which two names are compared: case, spaces and invisible characters do not make another.
 
     >>> person("  Ada   LOVELACE ") == person("ada lovelace")
     True
     """
-    return " ".join(unicodedata.normalize("NFKC", name).casefold().split())
+    seen = "".join(c for c in unicodedata.normalize("NFKC", name) if unicodedata.category(c) != "Cf")
+    return " ".join(seen.casefold().split())
 
 
 def read_entries(run_folder: Path) -> list[Entry]:
@@ -96,18 +97,27 @@ def read_entries(run_folder: Path) -> list[Entry]:
 
 
 def approval_of(entry: Entry) -> Approval:
-    """A line of the file as a value."""
-    expires = entry.get("expires_on")
-    return Approval(
-        event=Event(entry["event"]),
-        by=entry["by"],
-        role=entry["role"],
-        statement=entry["statement"],
-        time=parse_time(entry["time"]),
-        expires_on=parse_time(expires) if expires else None,
-        digests=RunDigests(**entry["digests"]),
-        head=entry["digest"],
-    )
+    """A line of the file as a value.
+
+    Raises:
+        IntegrityError: The line is chained but is no approval.
+    """
+    try:
+        expires = entry["expires_on"]
+        return Approval(
+            event=Event(entry["event"]),
+            by=entry["by"],
+            role=entry["role"],
+            statement=entry["statement"],
+            time=parse_time(entry["time"]),
+            expires_on=parse_time(expires) if expires else None,
+            digests=RunDigests(**entry["digests"]),
+            head=entry["digest"],
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise IntegrityError(
+            f"{APPROVALS} holds a line that is no approval", fix="Restore the file from a copy."
+        ) from error
 
 
 def read_approvals(run_folder: Path) -> list[Approval]:
@@ -137,7 +147,9 @@ def nobody_approves_twice(earlier: Sequence[Approval], by: str, current: RunDige
     """Two signatures mean two people; an approval that is stale or expired may be given again."""
     for approval in _approved(earlier):
         if person(approval.by) == person(by) and approval.standing(current, now) is Standing.VALID:
-            raise ApprovalError(f"{by!r} has approved this audit already", fix="A second approver must be another person.")
+            raise ApprovalError(
+                f"{by!r} has approved this audit already", fix="A second approver must be another person."
+            )
 
 
 def refusal_blocks(earlier: Sequence[Approval], current: RunDigests) -> None:
@@ -217,7 +229,7 @@ def approve(run_folder: Path, by: str, role: str, statement: str, now: datetime)
 def refuse(run_folder: Path, by: str, role: str, statement: str, now: datetime) -> Approval:
     """Record that a person refuses; it blocks approval and release until there is a new audit.
 
-    Anybody but the operator may refuse, whatever the audit says. Arguments and errors as for :func:`approve`.
+    Whoever may approve may refuse, whatever the audit says. Arguments and errors as for :func:`approve`.
     """
     with _locked(run_folder):
         run = read_run(run_folder)

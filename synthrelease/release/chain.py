@@ -38,7 +38,8 @@ def from_lines(text: str, name: str) -> list[Entry]:
     """
     entries: list[Entry] = []
     previous = START
-    for number, line in enumerate(text.splitlines(), start=1):
+    # split("\n"), not splitlines: a statement may hold other line separators of Unicode.
+    for number, line in enumerate(text.removesuffix("\n").split("\n") if text else [], start=1):
         try:
             entry = json.loads(line)
             body = {key: value for key, value in entry.items() if key != "digest"}
@@ -48,7 +49,8 @@ def from_lines(text: str, name: str) -> list[Entry]:
             intact = False
         if not intact:
             raise IntegrityError(
-                f"{name}: the chain is broken at line {number}", fix="Restore the file from a copy; never edit it by hand."
+                f"{name}: the chain is broken at line {number}",
+                fix="Restore the file from a copy; never edit it by hand.",
             )
         entries.append(entry)
         previous = entry["digest"]

@@ -76,7 +76,9 @@ def read_run(folder: Path) -> RunRecords:
     try:
         policy = policy_from(_record(folder, POLICY))
     except ValueError as error:
-        raise IntegrityError(f"{POLICY} is not a policy", fix="Restore it from a copy; never edit it by hand.") from error
+        raise IntegrityError(
+            f"{POLICY} is not a policy", fix="Restore it from a copy; never edit it by hand."
+        ) from error
     records = RunRecords(
         folder=folder,
         policy=policy,
@@ -101,7 +103,9 @@ def read_run(folder: Path) -> RunRecords:
 def _record(folder: Path, name: str) -> dict[str, Any]:
     value = read_json(folder / name)
     if not isinstance(value, dict):
-        raise IntegrityError(f"the record {name} is not an object", fix="Restore it from a copy, or run its stage again.")
+        raise IntegrityError(
+            f"the record {name} is not an object", fix="Restore it from a copy, or run its stage again."
+        )
     return value
 
 

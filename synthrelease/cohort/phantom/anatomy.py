@@ -12,6 +12,7 @@ lungs are tables over `y`, so that rendering looks them up instead of evaluating
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ RIGHT, LEFT = 0, 1
 TABLE_TOP, TABLE_STEP, TABLE_LENGTH = -1.5, 1 / 512, 1536
 
 
+@cache
 def table_heights() -> Doubles:
     """Heights `y` at which every table of an anatomy is sampled, shape (TABLE_LENGTH,)."""
     return np.asarray(TABLE_TOP + TABLE_STEP * np.arange(TABLE_LENGTH), np.float64)
@@ -104,10 +106,12 @@ class Anatomy:
 
 def _smooth_curve(rng: np.random.Generator, amplitude: float) -> Doubles:
     """Sum of three slow sines over the table, about `amplitude` high, shape (TABLE_LENGTH,)."""
-    y = table_heights()[:, None]
+    heights = table_heights()
+    knots = heights[::16]  # far finer than the curve bends
     frequency = rng.uniform(1.0, 5.0, 3)
     phase = rng.uniform(0, 2 * np.pi, 3)
-    return np.asarray((amplitude * np.sin(frequency * y + phase) / frequency).sum(axis=1))
+    curve = (amplitude * np.sin(frequency * knots[:, None] + phase) / frequency).sum(axis=1)
+    return np.asarray(np.interp(heights, knots, curve))
 
 
 def _lung(rng: np.random.Generator, side: int, top: float, base: float, width: float) -> Lung:

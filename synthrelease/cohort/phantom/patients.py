@@ -84,10 +84,10 @@ def _follow_up(rng: np.random.Generator, findings: Findings) -> Findings:
 
 
 def _majority(mask: NDArray[np.bool_], size: int) -> NDArray[np.bool_]:
-    """The mask at `size`: a pixel belongs to it when at least half of its area does."""
+    """The mask at `size`: a pixel belongs to it when more than half of its area does, so disjoint masks stay so."""
     if mask.shape[0] == size:
         return mask.copy()
-    return np.asarray(average(mask.astype(np.float32), size) >= 0.5)
+    return np.asarray(average(mask.astype(np.float32), size) > 0.5)
 
 
 def simulate_patient(seed: int, index: int, size: int) -> PhantomPatient:

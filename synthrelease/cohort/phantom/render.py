@@ -179,7 +179,7 @@ def expose(drawing: Drawing, exposure: Exposure, rng: np.random.Generator, size:
     mean = spread.T @ primary @ spread * np.float32((_SCATTER_GRID / drawn) ** 2)
     cloud = ndimage.gaussian_filter(np.minimum(mean, 0.35), 2.0, mode="nearest")
     photons = primary + np.float32(exposure.scatter) * (spread @ cloud @ spread.T)
-    photons = ndimage.gaussian_filter(photons, 0.0042 * drawn, truncate=2.5, mode="nearest")
+    photons = ndimage.gaussian_filter(photons, 0.54 * (drawn / 128) ** 0.5, truncate=2.5, mode="nearest")
     photons = average(photons, size)
     # A larger detector element collects more photons; the dose is quoted for 128 elements across.
     per_element = exposure.dose * (128 / size) ** 2

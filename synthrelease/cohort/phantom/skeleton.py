@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from synthrelease.cohort.phantom.anatomy import LEFT, RIGHT, Anatomy, Floats
 
-_RIB_THICKNESS = 0.11
+_RIB_THICKNESS = 0.098
 ARM_RADIUS = 0.17
 
 
@@ -45,8 +45,8 @@ def ribs(anatomy: Anatomy, s: Floats, y: Floats, rows: NDArray[np.int32], left: 
     steep = sweep * u / (arch * cage)
     jitter = anatomy.rib_jitter[rows]
     edge_on = np.minimum(np.float32(0.75) + np.float32(0.25) / arch, np.float32(1.7))
-    top = np.float32(min(lung.apex_y for lung in anatomy.lungs) - 0.02)
-    present = (u < 1) * np.clip((s - np.float32(0.05)) * 25, 0, 1) * np.clip((y - top) * 30, 0, 1)
+    top = np.float32(min(lung.apex_y for lung in anatomy.lungs) + 0.01)
+    present = (u < 1) * np.clip((s - np.float32(0.05)) * 25, 0, 1) * np.clip((y - top) * 20, 0, 1)
     posterior = _rib_half(anatomy, y, sweep * arch, steep, jitter) * np.clip(
         (np.float32(0.62) - y) * 3, np.float32(0.12), 1
     )

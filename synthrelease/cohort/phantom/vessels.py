@@ -31,7 +31,7 @@ def _trees(rng: np.random.Generator, hila: NDArray[np.float64]) -> list[NDArray[
     count, steps = _GENERATIONS[0], _STEPS[0]
     fan = np.linspace(-1.35, 1.45, count) + rng.normal(0, 0.12, (2, count))
     heading = np.concatenate([np.pi - fan[0], fan[1]])
-    start = np.repeat(hila, count, axis=0) + rng.normal(0, 0.025, (2 * count, 2))
+    start = np.repeat(hila, count, axis=0) + rng.normal(0, 0.035, (2 * count, 2))
     points = np.zeros((0, 0, 2))
     for generation, (number, length) in enumerate(zip(_GENERATIONS, _STEPS, strict=True)):
         if generation:

@@ -1,0 +1,145 @@
+"""What of each record may leave the house: named fields, rounded figures, no path, no person beyond the signatures.
+
+An extract keeps the shape of its record and adds ``extract_of``: the record's name and the digest of its bytes,
+which is the digest that the approvers signed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from synthrelease.policy.loader import resolved
+from synthrelease.policy.schema import Policy
+
+EXTRACT = "synthrelease.extract/1"
+WITHHELD = "withheld"
+
+# A name of a place on somebody's machine: /a/b, ~/a, C:\a, file:... ; a fraction or a URL is none.
+_PLACE = re.compile(r"(?<![\w:/.\-])(?:/[\w.\-~@]+){2,}|(?<![\w])~/|\b[A-Za-z]:\\|\bfile:", re.ASCII)
+_PRIVATE_KEYS = re.compile(r"(^|_)(path|paths|folder|source|host|hostname|user|username|patient_ids?|uids?)$")
+_FIELDS = {
+    "plan.json": ("schema", "parents", "privacy", "audit", "ledger", "warnings", "versions"),
+    "training.json": (
+        *("schema", "parents", "privacy", "generator", "parameters", "spec", "steps_done", "resumed"),
+        *("seed", "seeds", "versions", "seconds", "started", "finished"),
+    ),
+    "archive.json": (
+        *("schema", "parents", "archive_digest", "files", "images", "patients", "class_counts", "release_name"),
+        *(
+            "segments",
+            "resolution",
+            "seed",
+            "versions",
+            "sampler",
+            "release_date",
+            "modality",
+            "body_part",
+            "conformance",
+        ),
+    ),
+}
+_FINDING = (
+    *("id", "question", "criterion", "verdict", "required", "statistic", "baseline", "threshold"),
+    *("power", "n", "seed", "reason", "p_value", "p_adjusted"),
+)
+_AUDIT = ("schema", "verdict", "reason", "fidelity", "profile", "seed", "digests", "versions")
+_EXACT = frozenset({"threshold", "confidence", "synthetic"})
+
+
+def rounded(value: float, digits: int = 3) -> float:
+    """``value`` to so many significant digits.
+
+    >>> rounded(0.0123456), rounded(1234.0, 2)
+    (0.0123, 1200.0)
+    """
+    return float(f"{value:.{digits}g}")
+
+
+def names_a_place(text: str) -> bool:
+    """Whether a text holds a path on a machine.
+
+    >>> names_a_place("read from /data/hospital/cxr"), names_a_place("at most 1/2, see https://example.org/a/b")
+    (True, False)
+    """
+    return _PLACE.search(text) is not None
+
+
+def without_places(value: Any, private: Iterable[str] = ()) -> Any:
+    """A copy of a JSON-like value in which paths, hosts and users are withheld.
+
+    Args:
+        value: The value.
+        private: Further texts that must not leave, for instance the cohort's folder and the host's name.
+    """
+    texts = tuple(text for text in private if text)
+    if isinstance(value, Mapping):
+        return {
+            key: WITHHELD if _PRIVATE_KEYS.search(key) and item is not None else without_places(item, texts)
+            for key, item in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return [without_places(item, texts) for item in value]
+    if isinstance(value, str) and (names_a_place(value) or any(text in value for text in texts)):
+        return WITHHELD
+    return value
+
+
+def policy_extract(policy: Policy, digest: str) -> dict[str, Any]:
+    """The policy with every default spelled out, without the folder of the cohort or the name of the operator."""
+    values = resolved(policy)
+    values["cohort"]["source"] = WITHHELD
+    values["cohort"]["label"]["csv"] = WITHHELD if policy.cohort.label.csv else None
+    values["roles"]["operator"] = WITHHELD
+    if "/" in policy.audit.profile or "\\" in policy.audit.profile:
+        values["audit"]["profile"] = WITHHELD
+    return {**values, "extract_of": _origin("policy.resolved.json", digest)}
+
+
+def record_extract(name: str, record: Mapping[str, Any], digest: str, private: Iterable[str] = ()) -> dict[str, Any]:
+    """The public fields of plan.json, training.json or archive.json.
+
+    Args:
+        name: Which record.
+        record: The record, whole.
+        digest: Digest of the record's bytes.
+        private: See :func:`without_places`.
+    """
+    kept = {field: record[field] for field in _FIELDS[name] if field in record}
+    files = kept.pop("files", None)
+    extract: dict[str, Any] = without_places(kept, private)
+    if files is not None:  # relative names inside of the archive
+        extract["files"] = dict(files)
+    return {**extract, "extract_of": _origin(name, digest)}
+
+
+def audit_extract(audit: Mapping[str, Any], digest: str, private: Iterable[str] = ()) -> dict[str, Any]:
+    """The findings without their details; figures to three digits, counts of real patients and images to two."""
+    kept = {field: audit[field] for field in _AUDIT if field in audit}
+    kept["counts"] = {key: _count(key, value) for key, value in (audit.get("counts") or {}).items()}
+    kept["findings"] = [_finding(finding) for finding in audit["findings"]]
+    extract: dict[str, Any] = without_places(kept, private)
+    return {**extract, "extract_of": _origin("audit.json", digest)}
+
+
+def _finding(finding: Mapping[str, Any]) -> dict[str, Any]:
+    kept = {field: _rounded_tree(field, finding[field]) for field in _FINDING if field in finding}
+    kept["n"] = {key: _count(key, value) for key, value in (finding.get("n") or {}).items()}
+    return kept
+
+
+def _rounded_tree(key: str, value: Any) -> Any:
+    if isinstance(value, float) and key not in _EXACT:
+        return rounded(value)
+    if isinstance(value, Mapping) and key not in _EXACT:
+        return {name: _rounded_tree(name, item) for name, item in value.items()}
+    return value
+
+
+def _count(key: str, value: int) -> int:
+    return value if "synthetic" in key else int(rounded(value, 2))
+
+
+def _origin(name: str, digest: str) -> dict[str, str]:
+    return {"schema": EXTRACT, "record": name, "digest": digest}

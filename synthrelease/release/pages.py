@@ -1,0 +1,88 @@
+"""The two pages that a recipient reads first: RELEASE.md and TERMS.md. Plain Markdown from public settings."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from synthrelease.policy.schema import Policy
+
+_LIMITS = (
+    "Every image is synthetic. None may be used for diagnosis, treatment or any other clinical decision.",
+    "Rare findings and small groups may be missing or look unlike real ones; biases of the cohort carry over.",
+    "The audit looks for the leaks named in evidence/report-external.html. What it did not look for, it did not rule out.",
+    "Whether the archive counts as personal data is a judgement of people about a context. This tool does not make it.",
+)
+_TERMS = (
+    "Do not try to identify a person, and do not link the archive with other data for that purpose.",
+    "Do not pass the archive on beyond the recipients named here.",
+    "Do not use it for diagnosis, treatment or any other clinical decision about a person.",
+    "Do not train a model to detect or reconstruct the records that the generator was trained on.",
+    "Tell the contact without delay when an image seems to show a real person, or when the archive is lost.",
+    "Delete the archive and its copies on expiry, or when the release is withdrawn.",
+    "Keep the marking Synthetic Data (0008,001C) = YES in every object and in what is derived from it.",
+)
+
+
+def release_page(
+    policy: Policy, archive: dict[str, Any], claim: str, approvers: tuple[str, ...], now: datetime, expires_on: datetime
+) -> str:
+    """RELEASE.md: what, from what, for whom, until when, known limits, contact."""
+    classes = ", ".join(f"{line(name)} {count}" for name, count in sorted(archive.get("class_counts", {}).items()))
+    return f"""# {line(policy.release.name)}
+
+A synthetic archive: {archive.get("images", 0)} images with segmentations ({line(", ".join(archive.get("segments", []))) or "none"}).
+
+| | |
+|---|---|
+| Made for | {line(policy.purpose)} |
+| Made from | the cohort "{line(policy.cohort.name)}", {line(policy.cohort.body_part)} {line(policy.cohort.modality)} |
+| Classes | {classes or "not counted"} |
+| Sharing | {policy.sharing.tier}: {line("; ".join(policy.sharing.recipients)) or "recipients not named"} |
+| Agreement | {line(policy.sharing.agreement) or "none named"} |
+| Privacy claim | {line(claim)} |
+| Audit | passed every required check; see evidence/report-external.html |
+| Approved by | {line(", ".join(approvers))} |
+| Released on | {now:%Y-%m-%d} |
+| Expires on | {expires_on:%Y-%m-%d} |
+| Contact | {line(policy.release.contact) or line(policy.roles.custodian)} |
+
+## Known limits
+
+{_bullets(_LIMITS)}
+
+## Check this copy
+
+`synthrelease verify FOLDER --expect ROOT_DIGEST` with the root digest that the sender gave you by another way;
+without synthrelease, `sha256sum -c manifest-sha256.txt`.
+"""
+
+
+def terms_page(policy: Policy, expires_on: datetime) -> str:
+    """TERMS.md: what recipients agree to."""
+    return f"""# Terms of use: {line(policy.release.name)}
+
+Under agreement: {line(policy.sharing.agreement) or "none named; these terms stand alone"}.
+For: {line("; ".join(policy.sharing.recipients)) or "the recipients of the release"}.
+Valid until {expires_on:%Y-%m-%d}, or until withdrawn.
+
+{_bullets(_TERMS)}
+
+Contact: {line(policy.release.contact) or line(policy.roles.custodian)}.
+"""
+
+
+def line(text: str) -> str:
+    """A text that stays inside of its cell: one line, and nothing that Markdown or HTML would act upon.
+
+    >>> line("a | <b>")
+    'a \\\\| &lt;b&gt;'
+    """
+    flat = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    for mark in "\\|`*_[]":
+        flat = flat.replace(mark, "\\" + mark)
+    return flat
+
+
+def _bullets(items: tuple[str, ...]) -> str:
+    return "\n".join(f"- {item}" for item in items)

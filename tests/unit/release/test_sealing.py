@@ -1,0 +1,262 @@
+"""What a pack needs before it is sealed, and what is never in it."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from synthrelease.errors import ApprovalError, AuditFailed, AuditInconclusive, IntegrityError, UsageError
+from synthrelease.records.digests import digest_of_file
+from synthrelease.records.files import atomic_write_text, read_json
+from synthrelease.release import ReleaseRecord, approve, refuse, seal
+from synthrelease.release.extracts import names_a_place, without_places
+from synthrelease.release.pages import line
+
+NOW = datetime(2026, 3, 1, 9, 30, tzinfo=UTC)
+
+
+def leftovers(folder: Path) -> list[str]:
+    return [p.name for p in folder.iterdir()] if folder.exists() else []
+
+
+def test_a_signed_run_is_sealed_with_everything_a_recipient_needs(signed: Path, tmp_path: Path) -> None:
+    record = seal(signed, tmp_path / "out" / "chest-2026", NOW)
+    pack = tmp_path / "out" / "chest-2026"
+    files = {p.relative_to(pack).as_posix() for p in pack.rglob("*") if p.is_file()}
+    evidence = ["policy.resolved", "plan", "training", "archive", "audit", "dp_claim"]
+    assert files == {
+        *("RELEASE.md", "TERMS.md", "manifest-sha256.txt", "release.json"),
+        *(f"archive/images/{number:04d}.dcm" for number in range(3)),
+        *(f"evidence/{name}.json" for name in evidence),
+        *("evidence/approvals.jsonl", "evidence/report-external.html"),
+    }
+    assert record.files == len(files) - 2
+    assert record.approvers == ("Ada Approver", "Ben Botham")
+    assert record.expires_on == "2027-03-01T09:30:00Z"
+    assert read_json(pack / "release.json")["root_digest"] == record.root_digest
+    assert leftovers(tmp_path / "out") == ["chest-2026"]
+
+
+@pytest.mark.skipif(shutil.which("sha256sum") is None, reason="sha256sum is not installed")
+def test_sha256sum_checks_the_manifest(signed: Path, tmp_path: Path) -> None:
+    seal(signed, tmp_path / "pack", NOW)
+    done = subprocess.run(["sha256sum", "-c", "--quiet", "manifest-sha256.txt"], cwd=tmp_path / "pack", check=False)
+    assert done.returncode == 0
+
+
+def test_nothing_forbidden_is_in_the_pack(signed: Path, tmp_path: Path) -> None:
+    seal(signed, tmp_path / "pack", NOW)
+    forbidden = [
+        "/data/wards",  # the cohort's folder
+        "/opt/hospital",  # where a program lies
+        str(tmp_path),
+        "ZX-4711-KOWALSKI",  # a patient
+        "gpu-node-seven",  # a host
+        "Olga Operator",  # a user who signed nothing
+        "WEIGHTS",  # the checkpoint
+        "INTERNAL EDITION",  # the internal report
+        "bad.dcm",  # an image that was refused
+        "1234",  # an exact count of real patients
+        "0.0123456",  # an unrounded figure
+    ]
+    inside = {p: p.read_bytes() for p in (tmp_path / "pack").rglob("*") if p.is_file()}
+    held = [
+        (text, p.name) for p, content in inside.items() for text in forbidden if text.encode() in strip_digests(content)
+    ]
+    assert held == []
+    names = {p.name for p in inside}
+    assert not names & {"report-internal.html", "refused.json", "generator.safetensors"}
+
+
+def strip_digests(content: bytes) -> bytes:
+    """Without SHA-256 digests, in which any four digits may stand."""
+    return re.sub(rb"[0-9a-f]{64}", b"", content)
+
+
+def test_the_scan_for_forbidden_texts_can_find_them(signed: Path) -> None:
+    everything = b"".join(p.read_bytes() for p in signed.rglob("*") if p.is_file())
+    for text in ("/data/wards", "ZX-4711-KOWALSKI", "gpu-node-seven", "Olga Operator", "WEIGHTS", "1234", "0.0123456"):
+        assert text.encode() in everything
+
+
+def test_extracts_keep_the_shape_and_name_their_record(signed: Path, tmp_path: Path) -> None:
+    seal(signed, tmp_path / "pack", NOW)
+    training = read_json(tmp_path / "pack" / "evidence" / "training.json")
+    assert training["privacy"] == read_json(signed / "training.json")["privacy"]
+    assert training["extract_of"]["digest"] == digest_of_file(signed / "training.json")
+    audit = read_json(tmp_path / "pack" / "evidence" / "audit.json")
+    assert audit["findings"][0]["statistic"]["value"] == 0.0123
+    assert audit["findings"][0]["n"] == {"train": 1200, "holdout": 570, "synthetic": 1001}
+    assert audit["findings"][0]["threshold"]["value"] == 0.05
+    assert "details" not in audit["findings"][0]
+
+
+def test_fewer_than_two_approvals_do_not_seal(run: Path, tmp_path: Path) -> None:
+    for expected in ("there are 0", "there are 1"):
+        with pytest.raises(ApprovalError, match=expected) as caught:
+            seal(run, tmp_path / "pack", NOW)
+        assert caught.value.exit_code == 7
+        approve(run, "Ada Approver", "privacy officer", "fine", NOW)
+        if expected == "there are 1":
+            break
+    assert not (tmp_path / "pack").exists()
+
+
+@pytest.mark.parametrize(
+    ("verdict", "error", "code"), [("fail", AuditFailed, 3), ("inconclusive", AuditInconclusive, 4)]
+)
+def test_only_a_passing_audit_seals(
+    signed: Path, tmp_path: Path, audit_of: Callable[..., None], verdict: str, error: type[AuditFailed], code: int
+) -> None:
+    audit_of(signed, verdict)
+    with pytest.raises(error) as caught:
+        seal(signed, tmp_path / "pack", NOW)
+    assert caught.value.exit_code == code
+
+
+def test_stale_approvals_do_not_seal(signed: Path, tmp_path: Path, audit_of: Callable[..., None]) -> None:
+    audit_of(signed, seed=5)
+    with pytest.raises(ApprovalError, match="stale"):
+        seal(signed, tmp_path / "pack", NOW)
+
+
+def test_expired_approvals_do_not_seal(signed: Path, tmp_path: Path) -> None:
+    with pytest.raises(ApprovalError, match="expired"):
+        seal(signed, tmp_path / "pack", NOW + timedelta(days=366))
+
+
+def test_a_refusal_outweighs_two_approvals(signed: Path, tmp_path: Path) -> None:
+    refuse(signed, "Cleo", "privacy officer", "Too close.", NOW)
+    with pytest.raises(ApprovalError, match="refused"):
+        seal(signed, tmp_path / "pack", NOW)
+
+
+def test_the_statement_of_a_withdrawn_refusal_stays_in_the_house(
+    run: Path, tmp_path: Path, audit_of: Callable[..., None]
+) -> None:
+    refuse(run, "Cleo", "privacy officer", "Pair 3 looks like our patient K.", NOW)
+    audit_of(run, seed=8)
+    approve(run, "Ada Approver", "privacy officer", "fine", NOW)
+    approve(run, "Ben Botham", "custodian", "fine", NOW)
+    seal(run, tmp_path / "pack", NOW)
+    text = (tmp_path / "pack" / "evidence" / "approvals.jsonl").read_text(encoding="utf-8")
+    assert "our patient K" not in text
+    assert json.loads(text.splitlines()[0])["withheld"] is True
+
+
+def test_an_archive_that_changed_after_the_audit_is_not_sealed(signed: Path, tmp_path: Path) -> None:
+    (signed / "archive" / "images" / "0001.dcm").write_bytes(b"other")
+    with pytest.raises(IntegrityError, match=r"images/0001\.dcm"):
+        seal(signed, tmp_path / "pack", NOW)
+    assert leftovers(tmp_path) == ["runs"]
+
+
+def test_a_file_that_nobody_judged_is_not_sealed(signed: Path, tmp_path: Path) -> None:
+    (signed / "archive" / "notes.txt").write_text("hello", encoding="utf-8")
+    with pytest.raises(IntegrityError, match=r"notes\.txt"):
+        seal(signed, tmp_path / "pack", NOW)
+
+
+def test_a_link_in_the_archive_is_not_followed(signed: Path, tmp_path: Path) -> None:
+    target = signed / "archive" / "images" / "0001.dcm"
+    moved = tmp_path / "elsewhere.dcm"
+    target.rename(moved)
+    target.symlink_to(moved)
+    with pytest.raises(IntegrityError, match=r"images/0001\.dcm"):
+        seal(signed, tmp_path / "pack", NOW)
+
+
+@pytest.mark.parametrize("content", ["internal", None])
+def test_only_an_external_report_is_sealed(signed: Path, tmp_path: Path, content: str | None) -> None:
+    path = signed / "report-external.html"
+    if content is None:
+        path.unlink()
+    else:
+        path.write_text(
+            path.read_text(encoding="utf-8").replace('content="external"', 'content="internal"'), encoding="utf-8"
+        )
+    with pytest.raises(IntegrityError, match=r"report-external\.html"):
+        seal(signed, tmp_path / "pack", NOW)
+
+
+def test_a_report_of_another_audit_is_not_sealed(signed: Path, tmp_path: Path) -> None:
+    path = signed / "report-external.html"
+    atomic_write_text(path, path.read_text(encoding="utf-8").replace(digest_of_file(signed / "audit.json"), "0" * 64))
+    with pytest.raises(IntegrityError, match="another audit"):
+        seal(signed, tmp_path / "pack", NOW)
+
+
+def test_a_path_in_a_report_stops_the_sealing(signed: Path, tmp_path: Path) -> None:
+    path = signed / "report-external.html"
+    atomic_write_text(path, path.read_text(encoding="utf-8").replace("figures", "/data/wards/ward-seven/chest/1.dcm"))
+    with pytest.raises(IntegrityError, match=r"evidence/report-external\.html") as caught:
+        seal(signed, tmp_path / "pack", NOW)
+    assert "ward-seven" not in str(caught.value)
+    assert leftovers(tmp_path) == ["runs"]
+
+
+def test_a_release_is_never_overwritten(signed: Path, tmp_path: Path) -> None:
+    seal(signed, tmp_path / "pack", NOW)
+    before = digest_of_file(tmp_path / "pack" / "release.json")
+    with pytest.raises(UsageError, match="never overwritten"):
+        seal(signed, tmp_path / "pack", NOW + timedelta(days=1))
+    assert digest_of_file(tmp_path / "pack" / "release.json") == before
+
+
+def test_the_same_run_seals_to_the_same_bytes(signed: Path, tmp_path: Path) -> None:
+    assert seal(signed, tmp_path / "a", NOW).root_digest == seal(signed, tmp_path / "b", NOW).root_digest
+
+
+def test_the_ledger_hears_of_the_release_before_it_is_visible(signed: Path, tmp_path: Path) -> None:
+    heard: list[tuple[str, bool]] = []
+
+    def listen(record: ReleaseRecord) -> None:
+        heard.append((record.root_digest, (tmp_path / "pack").exists()))
+
+    record = seal(signed, tmp_path / "pack", NOW, on_released=listen)
+    assert heard == [(record.root_digest, False)]
+
+
+def test_an_error_in_the_middle_leaves_nothing(signed: Path, tmp_path: Path) -> None:
+    def full_ledger(_: ReleaseRecord) -> None:
+        raise RuntimeError("ledger")
+
+    with pytest.raises(RuntimeError, match="ledger"):
+        seal(signed, tmp_path / "out" / "pack", NOW, on_released=full_ledger)
+    assert leftovers(tmp_path / "out") == []
+
+
+def test_a_kill_in_the_middle_leaves_no_pack_and_is_swept_up(signed: Path, tmp_path: Path) -> None:
+    program = (
+        "import os, sys\nfrom datetime import UTC, datetime\nfrom pathlib import Path\nfrom synthrelease.release import seal\n"
+        "seal(Path(sys.argv[1]), Path(sys.argv[2]), datetime(2026, 3, 1, 9, 30, tzinfo=UTC), on_released=lambda _: os._exit(9))"
+    )
+    target = tmp_path / "out" / "pack"
+    done = subprocess.run([sys.executable, "-c", program, str(signed), str(target)], check=False, capture_output=True)
+    assert done.returncode == 9
+    assert not target.exists()
+    assert leftovers(tmp_path / "out") != []
+    seal(signed, target, NOW)
+    assert leftovers(tmp_path / "out") == ["pack"]
+
+
+def test_paths_are_told_from_fractions_and_addresses() -> None:
+    assert without_places({"note": "see C:\\data", "host": "a", "rate": "1/2", "x": ["/srv/cxr/1"]}) == {
+        "note": "withheld",
+        "host": "withheld",
+        "rate": "1/2",
+        "x": ["withheld"],
+    }
+    assert not names_a_place("https://example.org/a/b and/or n/a")
+
+
+def test_markup_in_a_policy_stays_text() -> None:
+    assert line("x <script>\n| [a](b)") == "x &lt;script&gt; \\| \\[a\\](b)"
