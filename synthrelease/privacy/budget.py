@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from importlib.metadata import version
 from math import inf, isinf
@@ -40,7 +39,8 @@ def reserve(
         enforce: False for simulated patients: what is over the cap is recorded and warned of, not refused.
 
     Returns:
-        The charge, with the hash that a resumed run needs.
+        The charge, with the hash that a resumed run needs; its body holds ``over_cap``, a sentence to show, when the
+        cap was passed without being enforced.
 
     Raises:
         BudgetExceeded: The composition of everything charged so far and this plan is over the cap.
@@ -60,7 +60,7 @@ def reserve(
         if plan is not None:
             total = composed_epsilon(ledger, plan.delta, further=plan.mechanisms)
             if lifetime_epsilon is not None and total > lifetime_epsilon:
-                _over(total, lifetime_epsilon, enforce)
+                body["over_cap"] = _over(total, lifetime_epsilon, enforce)
             body |= {
                 "delta": plan.delta,
                 "epsilon": plan.epsilon,
@@ -69,17 +69,17 @@ def reserve(
                 "plan_digest": plan.digest,
             }
         elif lifetime_epsilon is not None:
-            _over(inf, lifetime_epsilon, enforce)
+            body["over_cap"] = _over(inf, lifetime_epsilon, enforce)
         entry = ledger.append(Event.RESERVED, run, body)
         return ledger.charge_of(entry.hash)
 
 
-def _over(total: float, cap: float, enforce: bool) -> None:
+def _over(total: float, cap: float, enforce: bool) -> str:
     spent = "without bound, because of a run without privacy" if isinf(total) else f"{total:.3f}"
     message = f"with this run the cohort's epsilon would be {spent}; its lifetime cap is {cap:g}"
     if enforce:
         raise BudgetExceeded(message, fix="Lower privacy.epsilon, or ask the custodian whether the cap may be raised.")
-    warnings.warn(f"{message} (simulated patients: recorded, not refused)", UserWarning, stacklevel=3)
+    return f"{message} (simulated patients: recorded, not refused)"
 
 
 def settle(ledger: Ledger, reservation: str, mechanisms: Sequence[Mechanism], *, training_digest: str = "") -> None:

@@ -11,7 +11,7 @@ and a patient's gradient does not depend on how many others were drawn.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -69,28 +69,31 @@ def patient_gradients(module: nn.Module, loss: Loss, inputs: Inputs) -> tuple[Te
     return torch.cat([gradients[name].reshape(patients, -1) for name in parameters], dim=1), losses
 
 
-def clipped_gradient_sum(module: nn.Module, loss: Loss, inputs: Inputs, clip_norm: float) -> tuple[ClippedSum, float]:
+def clipped_gradient_sum(
+    module: nn.Module, loss: Loss, blocks: Iterable[Inputs], clip_norm: float, *, block: int
+) -> tuple[ClippedSum, float]:
     """Sum over patients of their clipped gradients, in float64.
 
     Args:
         module: The network that is stepped.
         loss: (forward, inputs) -> (M,) losses, one a row; row i may depend on row i only.
-        inputs: Named tensors (P, M, ...); P may be 0.
+        blocks: Named tensors (P, M, ...) of P patients with M rows each, 1 <= P <= ``block``; each patient in one
+            block only. No block at all is an empty draw: the sum is zero.
         clip_norm: C.
+        block: Patients in a full block, public; see :func:`patients_at_once`.
 
     Returns:
         The clipped sum, and the mean of the finite losses (NaN when there is none). Both are private.
     """
     total = torch.zeros(flat_size(module), dtype=torch.float64)
-    patients, rows = next(iter(inputs.values())).shape[:2]
-    size = patients_at_once(max(1, rows))
-    clipped = refused = 0
+    patients = clipped = refused = 0
     seen: list[float] = []
-    for start in range(0, patients, size):
-        part = {name: value[start : start + size] for name, value in inputs.items()}
+    for part in blocks:
         real = next(iter(part.values())).shape[0]
-        if real < size:
-            part = {name: torch.cat([v, v[:1].expand(size - real, *v.shape[1:])]) for name, v in part.items()}
+        if real > block:
+            raise ValueError(f"a block of {real} patients, more than {block}")
+        if real < block:
+            part = {name: torch.cat([v, v[:1].expand(block - real, *v.shape[1:])]) for name, v in part.items()}
         gradients, losses = patient_gradients(module, loss, part)
         wide = gradients[:real].to(torch.float64)
         norms = wide.square().sum(dim=1).sqrt()
@@ -99,6 +102,7 @@ def clipped_gradient_sum(module: nn.Module, loss: Loss, inputs: Inputs, clip_nor
         wide = torch.where(finite[:, None], wide, 0.0)
         factors = torch.where(finite, clip_norm / torch.clamp(norms, min=clip_norm), 0.0)
         total += factors @ wide
+        patients += real
         clipped += int((finite & (norms > clip_norm)).sum())
         refused += int((~finite).sum())
         seen += [float(x) for x in losses[:real] if torch.isfinite(x)]

@@ -127,7 +127,9 @@ def plan_privacy(privacy: Privacy, queries: Mapping[str, Query], *, gradient_ste
             f"privacy.mode {privacy.mode} without {', '.join(missing) or 'a claim'} cannot be planned",
             fix="Give privacy.epsilon, privacy.delta and privacy.expected_patients with mode: private.",
         )
-    assert privacy.epsilon is not None and privacy.delta is not None and privacy.expected_patients is not None
+    assert privacy.epsilon is not None
+    assert privacy.delta is not None
+    assert privacy.expected_patients is not None
     if privacy.delta > 1 / (2 * privacy.expected_patients):
         raise PolicyError(
             f"privacy.delta {privacy.delta} is too large for about {privacy.expected_patients} patients",

@@ -43,7 +43,7 @@ def missed(loss: Any, rates: FloatArray) -> FloatArray:
     kept = 1 - delta
     first = kept[None, :] - np.exp(grid)[None, :] * rates[:, None]
     second = np.exp(-grid)[None, :] * (kept[None, :] - rates[:, None])
-    return np.clip(np.maximum(first.max(axis=1), second.max(axis=1)), 0.0, 1.0)
+    return np.asarray(np.clip(np.maximum(first.max(axis=1), second.max(axis=1)), 0.0, 1.0), dtype=np.float64)
 
 
 def risk_of(mechanisms: Sequence[Mechanism], interval: float = COARSE) -> dict[str, Any]:

@@ -22,6 +22,7 @@ class Reason(StrEnum):
     NO_LABEL = "label missing"
     UNKNOWN_LABEL = "label not among the policy's classes"
     DUPLICATE = "same instance twice with different content"
+    COPY = "byte-equal copy of a file already taken"
     TWO_PATIENTS = "one image claimed by two patients"
     MASK_SIZE = "mask of another size than its image"
     MASK_UNREADABLE = "mask cannot be read"

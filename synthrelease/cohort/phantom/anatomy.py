@@ -28,7 +28,9 @@ TABLE_TOP, TABLE_STEP, TABLE_LENGTH = -1.5, 1 / 512, 1536
 @cache
 def table_heights() -> Doubles:
     """Heights `y` at which every table of an anatomy is sampled, shape (TABLE_LENGTH,)."""
-    return np.asarray(TABLE_TOP + TABLE_STEP * np.arange(TABLE_LENGTH), np.float64)
+    heights = np.asarray(TABLE_TOP + TABLE_STEP * np.arange(TABLE_LENGTH), np.float64)
+    heights.flags.writeable = False
+    return heights
 
 
 def table_rows(y: Floats) -> NDArray[np.int32]:

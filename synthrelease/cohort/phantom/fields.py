@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,11 +59,12 @@ def measure_fields(anatomy: Anatomy, pose: Pose, size: int) -> Fields:
 
 def window_of(pose: Pose, size: int, x: tuple[float, float], y: tuple[float, float]) -> Window:
     """Part of the detector that surely holds the body rectangle `x` by `y`; organs are drawn in such parts only."""
-    corners = np.array([pose.to_detector(a, b) for a in x for b in y])
-    pixels = (corners + 1) * (size / 2)
-    low = np.clip(np.floor(pixels.min(axis=0)).astype(int) - 1, 0, size)
-    high = np.clip(np.ceil(pixels.max(axis=0)).astype(int) + 1, 0, size)
-    return slice(int(low[1]), int(high[1])), slice(int(low[0]), int(high[0]))
+    corners = [pose.to_detector(a, b) for a in x for b in y]
+    part = []
+    for ends in ([v for _, v in corners], [u for u, _ in corners]):
+        low, high = ((end + 1) * (size / 2) for end in (min(ends), max(ends)))
+        part.append(slice(min(max(math.floor(low) - 1, 0), size), min(max(math.ceil(high) + 1, 0), size)))
+    return part[0], part[1]
 
 
 def round_profile(distance: Floats, radius: float) -> Floats:

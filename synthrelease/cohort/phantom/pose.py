@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,8 +34,8 @@ class Pose:
     def to_detector(self, x: float, y: float) -> tuple[float, float]:
         """Inverse of `to_body` for one point: `(u, v)`."""
         y = y + max(y - BREATH_FROM, 0.0) * self.breath
-        cosine, sine = np.cos(self.turn) * self.scale, np.sin(self.turn) * self.scale
-        return float(cosine * x - sine * y + self.shift_x), float(sine * x + cosine * y + self.shift_y)
+        cosine, sine = math.cos(self.turn) * self.scale, math.sin(self.turn) * self.scale
+        return cosine * x - sine * y + self.shift_x, sine * x + cosine * y + self.shift_y
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,62 @@
+"""``synthrelease audit``: judge a run, or any synthetic folder against a real one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from synthrelease.cli import options
+from synthrelease.cli.console import Console
+
+
+@click.command("audit", short_help="Audit a run, or any synthetic folder.")
+@options.run
+@options.out
+@click.option("--real", metavar="DIR", help="Without a run: folder of the images that the generator was trained on.")
+@click.option("--holdout", metavar="DIR", help="Without a run: folder of like patients that it never saw.")
+@click.option("--synthetic", metavar="DIR", help="Without a run: folder of the synthetic archive.")
+@click.option("--policy", "policy_name", metavar="FILE", help="Without a run: how to read the folders (classes, window, size).")
+@click.option("--profile", metavar="FILE", help="Without a run: audit profile; default: standard.")
+@options.threads
+@options.speech
+def command(
+    run_name: str | None,
+    home: Path,
+    real: str | None,
+    holdout: str | None,
+    synthetic: str | None,
+    policy_name: str | None,
+    profile: str | None,
+    threads: int | None,
+    as_json: bool,
+    quiet: bool,
+) -> int:
+    """Audit the newest run (or --run), or with --real and --synthetic any two folders that any tool made.
+
+    Exit code 0 when every required check passed, 3 when one failed, 4 when one could not decide. Writes audit.json and
+    the report in an internal and an external edition.
+    """
+    from synthrelease.cli.summaries import audit_answer
+    from synthrelease.errors import UsageError
+
+    console = Console(as_json=as_json, quiet=quiet)
+    alone = real is not None or synthetic is not None
+    if alone and (real is None or synthetic is None or run_name is not None):
+        raise UsageError("--real and --synthetic go together, without --run", fix="Give both folders, or a run.")
+    if not alone and (holdout is not None or policy_name is not None or profile is not None):
+        raise UsageError(
+            "--holdout, --policy and --profile go with --real and --synthetic",
+            fix="A run is judged by the policy and the profile that were frozen when it was trained.",
+        )
+    from synthrelease.workflow import Desk, audit_folders, audit_run
+
+    desk = Desk(home, home / "ledgers", console, threads)
+    if real is not None and synthetic is not None:
+        run = audit_folders(desk, Path(real), Path(holdout) if holdout else None, Path(synthetic), policy_name, profile)
+    else:
+        from synthrelease.records.runs import find_run
+
+        run = find_run(home, run_name)
+        audit_run(desk, run)
+    return audit_answer(console, run)

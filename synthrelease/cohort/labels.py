@@ -1,0 +1,129 @@
+"""The class of each image, from a CSV file or a DICOM attribute."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from synthrelease.errors import UsageError
+from synthrelease.records.refusals import Reason
+
+_DELIMITERS = ",;\t"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A CSV file in memory.
+
+    Attributes:
+        columns: Position by plain name (see `plain_name`).
+        rows: Cells, trimmed. Private.
+    """
+
+    columns: dict[str, int]
+    rows: list[list[str]]
+
+    def column(self, name: str) -> list[str] | None:
+        """The cells of a column, "" where a row is short; None when there is no such column."""
+        position = self.columns.get(plain_name(name))
+        if position is None:
+            return None
+        return [row[position] if position < len(row) else "" for row in self.rows]
+
+
+def plain_name(name: str) -> str:
+    """A column name or class without case and separators, so that SOPInstanceUID finds sop_instance_uid.
+
+    >>> plain_name("SOP Instance_UID")
+    'sopinstanceuid'
+    """
+    return re.sub(r"[\s_\-]", "", name).casefold()
+
+
+def read_table(path: Path) -> Table:
+    """Read a CSV file: comma, semicolon or tab, UTF-8 with or without a byte order mark.
+
+    Raises:
+        UsageError: It cannot be read or has no header line.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", errors="replace", newline="") as stream:
+            head = stream.readline()
+            stream.seek(0)
+            rows = list(_cells(csv.reader(stream, delimiter=max(_DELIMITERS, key=head.count))))
+    except (OSError, csv.Error) as error:
+        raise UsageError("the table cannot be read", fix="Give a CSV file with a header line.") from error
+    if not rows:
+        raise UsageError("the table is empty", fix="Give a CSV file with a header line.")
+    return Table({plain_name(name): position for position, name in reversed(list(enumerate(rows[0])))}, rows[1:])
+
+
+def _cells(reader: Iterator[list[str]]) -> Iterator[list[str]]:
+    for row in reader:
+        if any(row):
+            yield [cell.strip() for cell in row]
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Classes by key.
+
+    Attributes:
+        classes: The policy's classes.
+        by_key: The class as written, by instance UID, patient id or image; empty when an attribute holds it. Private.
+        by_patient: Whether the keys are patient ids.
+        disputed: Keys that have two classes. Private.
+    """
+
+    classes: Sequence[str]
+    by_key: dict[str, str] = field(default_factory=dict)
+    by_patient: bool = False
+    disputed: frozenset[str] = frozenset()
+
+    def of(self, key: str) -> str | Reason:
+        """The class of the image or patient, or why there is none."""
+        if not self.by_key and len(self.classes) == 1:
+            return self.classes[0]
+        return Reason.NO_LABEL if key in self.disputed else known_class(self.by_key.get(key, ""), self.classes)
+
+
+def known_class(text: str, classes: Sequence[str]) -> str | Reason:
+    """The class that a cell names, regardless of case and separators, or why there is none.
+
+    >>> known_class("Normal ", ["normal", "lung_mass"])
+    'normal'
+    """
+    if not text.strip():
+        return Reason.NO_LABEL
+    plain = plain_name(text)
+    return next((name for name in classes if plain_name(name) == plain), Reason.UNKNOWN_LABEL)
+
+
+def labels_from(path: Path, classes: Sequence[str], key: str, column: str) -> Labels:
+    """Read a label table.
+
+    Args:
+        path: The CSV file.
+        classes: The policy's classes.
+        key: Column that names the instance, the patient or the image.
+        column: Column that holds the class.
+
+    Raises:
+        UsageError: The file cannot be read or lacks one of the columns.
+    """
+    table = read_table(path)
+    keys, cells = table.column(key), table.column(column)
+    if keys is None or cells is None:
+        missing = key if keys is None else column
+        raise UsageError(
+            f"the label table has no column {missing!r}", fix="Name its columns in cohort.label: key and column."
+        )
+    by_key: dict[str, str] = {}
+    disputed = set()
+    for name, cell in zip(keys, cells, strict=True):
+        if plain_name(by_key.setdefault(name, cell)) != plain_name(cell):
+            disputed.add(name)
+    return Labels(classes, by_key, by_patient=key == "PatientID", disputed=frozenset(disputed))

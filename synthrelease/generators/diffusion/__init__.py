@@ -1,0 +1,1 @@
+"""A class-conditional diffusion model of image and masks together."""

@@ -1,0 +1,155 @@
+"""The diffusion generator: a preconditioned denoiser of image and masks, trained with one loss, sampled by one flow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol, Self
+
+import torch
+from torch import Tensor, nn
+
+from synthrelease.errors import IntegrityError
+from synthrelease.generators.diffusion import precondition
+from synthrelease.generators.diffusion.network import UNet
+from synthrelease.generators.diffusion.sampler import heun
+from synthrelease.generators.protocol import Batch, Forward, Inputs, Player, Spec
+
+# Images denoised together while sampling. Fixed, since another size may change the last bits.
+CHUNK = 64
+
+
+class NetworkSettings(Protocol):
+    """The settings that the network, its start and its sampler need."""
+
+    @property
+    def width(self) -> int: ...
+    @property
+    def sampler_steps(self) -> int: ...
+    @property
+    def seed(self) -> int: ...
+
+
+def unshuffle_factor(resolution: int) -> int:
+    """Pixels per side folded into channels: 1 below 28 px, 2 below 64 px, then 4, and 8 from 128 px."""
+    if resolution < 28:
+        return 1
+    if resolution < 64:
+        return 2
+    return 4 if resolution < 128 else 8
+
+
+class Denoiser(nn.Module):
+    """D(x; sigma, class): what the picture under the noise is expected to be.
+
+    Args:
+        spec: Shape of what is generated.
+        width: Channels of the U-Net's first level.
+    """
+
+    def __init__(self, spec: Spec, width: int) -> None:
+        super().__init__()
+        self.network = UNet(
+            channels=1 + spec.segments,
+            classes=spec.classes,
+            resolution=spec.resolution,
+            factor=unshuffle_factor(spec.resolution),
+            width=width,
+        )
+
+    def forward(self, noisy: Tensor, sigma: Tensor, labels: Tensor) -> Tensor:
+        """(N, 1 + K, H, W) picture plus sigma times noise, (N,) sigma, (N,) labels -> (N, 1 + K, H, W) picture."""
+        level = sigma[:, None, None, None]
+        raw = self.network(precondition.in_scale(level) * noisy, precondition.noise_input(sigma), labels)
+        return precondition.skip_scale(level) * noisy + precondition.out_scale(level) * raw
+
+
+def pictures(batch: Batch) -> Tensor:
+    """(N, 1 + K, H, W) image and masks as channels, all in [-1, 1]."""
+    return torch.cat([batch.images, 2.0 * batch.masks - 1.0], dim=1)
+
+
+def draw(batch: Batch, rng: torch.Generator) -> dict[str, Tensor]:
+    """Add a noise level and noise to each example.
+
+    Returns:
+        clean (N, 1 + K, H, W), noise of the same shape, sigma (N,), labels (N,).
+    """
+    clean = pictures(batch)
+    return {
+        "clean": clean,
+        "noise": torch.randn(clean.shape, generator=rng),
+        "sigma": precondition.training_sigma(torch.randn(len(clean), generator=rng)),
+        "labels": batch.labels,
+    }
+
+
+def loss(forward: Forward, inputs: Inputs) -> Tensor:
+    """lambda(sigma) times the mean squared error of the denoised picture: (N,) losses (EDM, equation 2)."""
+    clean, sigma = inputs["clean"], inputs["sigma"]
+    noisy = clean + sigma[:, None, None, None] * inputs["noise"]
+    error = forward(noisy, sigma, inputs["labels"]) - clean
+    return precondition.loss_weight(sigma) * (error**2).mean(dim=(1, 2, 3))
+
+
+class DiffusionGenerator:
+    """Class-conditional diffusion of image and masks together.
+
+    Args:
+        spec: Shape of what is generated.
+        settings: Width, sampler steps, and the seed of the initial weights.
+
+    Attributes:
+        denoiser: The network, which a trainer steps in place.
+    """
+
+    def __init__(self, spec: Spec, settings: NetworkSettings) -> None:
+        self.spec = spec
+        self._steps = settings.sampler_steps
+        with torch.random.fork_rng(devices=()):
+            torch.manual_seed(settings.seed)
+            self.denoiser = Denoiser(spec, settings.width)
+
+    @classmethod
+    def from_state(cls, spec: Spec, settings: NetworkSettings, state: Mapping[str, Tensor]) -> Self:
+        """The generator whose ``state()`` this is.
+
+        Raises:
+            IntegrityError: A tensor is missing or has another shape.
+        """
+        generator = cls(spec, settings)
+        try:
+            generator.denoiser.load_state_dict(dict(state))
+        except RuntimeError as error:
+            raise IntegrityError(
+                "the weights do not fit the network that the settings describe",
+                fix="Train again: the checkpoint belongs to another policy.",
+            ) from error
+        return generator
+
+    def players(self) -> tuple[Player, ...]:
+        """The denoiser, which reads real images."""
+        return (Player(name="denoiser", module=self.denoiser, sees_real=True, draw=draw, loss=loss),)
+
+    def sample(self, labels: Tensor, rng: torch.Generator) -> Batch:
+        """Draw one image with masks for each class index.
+
+        Args:
+            labels: (N,) int64.
+            rng: Source of all randomness; equal state, equal bits.
+
+        Returns:
+            Images in [-1, 1] and masks in [0, 1].
+        """
+        size = self.spec.resolution
+        start = torch.randn(len(labels), 1 + self.spec.segments, size, size, generator=rng)
+        self.denoiser.eval()
+        parts = [
+            heun(self.denoiser, noise, classes, self._steps)
+            for noise, classes in zip(start.split(CHUNK), labels.split(CHUNK), strict=True)
+        ]
+        done = torch.cat(parts).clamp(-1.0, 1.0)
+        return Batch(images=done[:, :1], masks=(done[:, 1:] + 1.0) / 2.0, labels=labels)
+
+    def state(self) -> dict[str, Tensor]:
+        """Every weight of the denoiser, by name."""
+        return {name: tensor.detach() for name, tensor in self.denoiser.state_dict().items()}

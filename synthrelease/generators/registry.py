@@ -1,0 +1,95 @@
+"""Which generators there are, how one is built, and how a trained one is kept on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from synthrelease.errors import IntegrityError
+from synthrelease.generators.diffusion.model import DiffusionGenerator
+from synthrelease.generators.moments.model import MomentsGenerator
+from synthrelease.generators.protocol import Generator, Spec
+from synthrelease.policy.schema import GeneratorSettings
+from synthrelease.records.digests import digest_bytes
+from synthrelease.records.files import atomic_write_bytes, atomic_write_json, read_json
+
+WEIGHTS = "generator.safetensors"
+MANIFEST = "generator.json"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One generator: the name its settings carry, how it starts, how it comes back from its tensors."""
+
+    name: str
+    build: Callable[[Spec, Any], Generator]
+    restore: Callable[[Spec, Any, Mapping[str, Tensor]], Generator]
+
+
+GENERATORS: tuple[Entry, ...] = (
+    Entry("moments", MomentsGenerator, MomentsGenerator.from_state),
+    Entry("diffusion", DiffusionGenerator, DiffusionGenerator.from_state),
+)
+
+
+def _entry(name: str) -> Entry:
+    return next(entry for entry in GENERATORS if entry.name == name)
+
+
+def build(settings: GeneratorSettings, spec: Spec) -> Generator:
+    """An untrained generator: moments at the public prior, a network at the weights of ``settings.seed``."""
+    return _entry(settings.name).build(spec, settings)
+
+
+def save_generator(folder: Path, generator: Generator, settings: GeneratorSettings) -> None:
+    """Keep a generator in ``folder``, replacing one that is there.
+
+    Tensors are renamed into place first and the manifest, which holds their digest, last: a reader that finds
+    a manifest of other tensors refuses.
+
+    Raises:
+        UnsuitableData: The disk is full or the folder cannot be written.
+    """
+    tensors = {name: tensor.contiguous().cpu() for name, tensor in generator.state().items()}
+    content = save(tensors)
+    atomic_write_bytes(folder / WEIGHTS, content)
+    manifest = {
+        "settings": settings.model_dump(mode="json"),
+        "spec": asdict(generator.spec),
+        "tensors": digest_bytes(content),
+    }
+    atomic_write_json(folder / MANIFEST, manifest)
+
+
+def load_generator(folder: Path) -> Generator:
+    """The generator that :func:`save_generator` kept; it samples bit-equal.
+
+    Raises:
+        IntegrityError: A file is missing, damaged, or belongs to another generator.
+    """
+    manifest = read_json(folder / MANIFEST)
+    fix = "Restore the checkpoint from a copy, or train again."
+    try:
+        content = (folder / WEIGHTS).read_bytes()
+    except OSError as error:
+        raise IntegrityError(f"{WEIGHTS} is missing", fix=fix) from error
+    try:
+        settings: GeneratorSettings = TypeAdapter(GeneratorSettings).validate_python(manifest["settings"])
+        spec = Spec(**manifest["spec"])
+        digest = manifest["tensors"]
+    except (KeyError, TypeError, ValidationError) as error:
+        raise IntegrityError(f"{MANIFEST} does not describe a generator", fix=fix) from error
+    if digest != digest_bytes(content):
+        raise IntegrityError(f"{WEIGHTS} is not the file that {MANIFEST} describes", fix=fix)
+    try:
+        tensors = load(content)
+    except SafetensorError as error:
+        raise IntegrityError(f"{WEIGHTS} is damaged", fix=fix) from error
+    return _entry(settings.name).restore(spec, settings, tensors)

@@ -1,0 +1,200 @@
+"""Counts, class means and pooled covariance of features, exact or through the Gaussian mechanism.
+
+Each patient has weight one, spread evenly over the patient's images, and enters three sums (K classes, D features):
+
+    class_counts     (K,)           share of the patient's images in each class;        norm <= 1
+    class_sums       (K * D,)       that share times the mean feature vector in it;     norm <= C
+    second_moments   (D (D+1) / 2,) mean outer product of features about the released   norm <= R^2
+                                    class means; off-diagonals times sqrt 2
+
+Means are sums over counts, the covariance is the second moments over the total count: post-processing, as is
+whatever the generator does to a covariance that noise has made indefinite.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from synthrelease.privacy.account import Account
+from synthrelease.privacy.mechanism import gaussian_sum
+from synthrelease.privacy.noise import NoiseSource
+from synthrelease.privacy.plan import Query
+from synthrelease.training.patients import TrainingPatients
+
+Array = npt.NDArray[np.float64]
+
+COUNTS, SUMS, SECOND = "class_counts", "class_sums", "second_moments"
+RESIDUAL_CLIP = 0.6
+"""Clip norm of a feature vector about its class mean, over that of the vector itself; a public constant."""
+
+
+class FeatureBasis(Protocol):
+    """A public description of images and masks by features; see the moments generator's basis."""
+
+    dimensions: int
+    clip_norm: float
+
+    def features(self, images: npt.ArrayLike, masks: npt.ArrayLike) -> Array:
+        """(N, D)."""
+        ...
+
+
+@dataclass(frozen=True)
+class Moments:
+    """What the closed-form generator is made of.
+
+    Attributes:
+        counts: (K,) patients by class, not negative.
+        means: (K, D).
+        covariance: (D, D) symmetric; noise may have made it indefinite.
+        mean_noise: (K,) standard deviation of the noise in each element of a class mean; 0 when exact. Public.
+        covariance_noise: The same, of the off-diagonal elements of ``covariance``.
+    """
+
+    counts: Array
+    means: Array
+    covariance: Array
+    mean_noise: Array
+    covariance_noise: float
+
+
+def queries(basis: FeatureBasis) -> dict[str, Query]:
+    """The three sums with their sensitivities and shares of the moments' budget; public."""
+    residual = RESIDUAL_CLIP * basis.clip_norm
+    return {COUNTS: Query(1.0, 0.08), SUMS: Query(basis.clip_norm, 0.32), SECOND: Query(residual**2, 0.60)}
+
+
+def _patient_terms(patients: TrainingPatients, basis: FeatureBasis) -> Iterator[list[tuple[Array, npt.NDArray[np.int64]]]]:
+    """Features and labels of each patient's images, a block of patients at a time."""
+    for block in patients.blocks():
+        rows = np.concatenate([patients.rows(p) for p in block])
+        features = basis.features(*patients.arrays(rows))
+        labels = patients.labels(rows)
+        ends = np.cumsum([len(patients.rows(p)) for p in block])[:-1]
+        yield list(zip(np.split(features, ends), np.split(labels, ends), strict=True))
+
+
+def _counts(patients: TrainingPatients, classes: int) -> Iterator[Array]:
+    for block in patients.blocks():
+        yield np.stack(
+            [
+                np.bincount(patients.labels(patients.rows(p)), minlength=classes) / len(patients.rows(p))
+                for p in block
+            ]
+        )
+
+
+def _sums(patients: TrainingPatients, basis: FeatureBasis, classes: int) -> Iterator[Array]:
+    for terms in _patient_terms(patients, basis):
+        out = np.zeros((len(terms), classes, basis.dimensions))
+        for own, (features, labels) in zip(out, terms, strict=True):
+            np.add.at(own, labels, features / len(features))
+        yield out.reshape(len(terms), -1)
+
+
+def _second(
+    patients: TrainingPatients, basis: FeatureBasis, means: Array, clip: float | None
+) -> Iterator[Array]:
+    upper = np.triu_indices(basis.dimensions)
+    weight = np.where(upper[0] == upper[1], 1.0, np.sqrt(2.0))
+    for terms in _patient_terms(patients, basis):
+        for start in range(0, len(terms), 32):
+            part = terms[start : start + 32]
+            out = np.empty((len(part), upper[0].size))
+            for own, (features, labels) in zip(out, part, strict=True):
+                with np.errstate(all="ignore"):  # what is not finite is set to zero by the mechanism
+                    residual = features - means[labels]
+                    if clip is not None:
+                        norms = np.linalg.norm(residual, axis=1, keepdims=True)
+                        residual = residual * (clip / np.maximum(norms, clip))
+                    own[:] = (residual.T @ residual / len(residual))[upper] * weight
+            yield out
+
+
+def symmetric(upper_values: Array, dimensions: int) -> Array:
+    """(D, D) from the weighted upper triangle of :func:`fit_moments`; the inverse of its packing."""
+    upper = np.triu_indices(dimensions)
+    out = np.zeros((dimensions, dimensions))
+    out[upper] = upper_values / np.where(upper[0] == upper[1], 1.0, np.sqrt(2.0))
+    return out + out.T - np.diag(np.diag(out))
+
+
+def class_means(counts: Array, sums: Array, floor: float) -> Array:
+    """(K, D) means: sums over counts, a count being at least ``floor``; a class of nobody gets the pooled mean.
+
+    Args:
+        counts: (K,) possibly noisy, possibly negative.
+        sums: (K, D).
+        floor: In patients, > 0; public. About the noise of a count, below which a count tells nothing.
+    """
+    pooled = sums.sum(axis=0) / max(float(counts.sum()), floor)
+    means = sums / np.maximum(counts, floor)[:, None]
+    return np.where((counts > 0)[:, None], means, pooled)
+
+
+def fit_moments(
+    patients: TrainingPatients,
+    basis: FeatureBasis,
+    classes: int,
+    *,
+    account: Account | None,
+    noise: NoiseSource,
+    known: Mapping[str, Array] | None = None,
+    keep: Callable[[str, Array], None] = lambda name, value: None,
+) -> Moments:
+    """Fit the moments.
+
+    Args:
+        patients: Training patients.
+        basis: Public features.
+        classes: K.
+        account: Pays for three releases; None fits exactly and claims nothing.
+        noise: Where the normals come from; unused without an account.
+        known: Sums already released by an earlier, killed process, by name: never released twice.
+        keep: Called with each sum as soon as it is released, to put it on disk.
+
+    Raises:
+        BudgetExceeded: A sum was counted by an earlier process but its value is lost; it is not drawn again.
+    """
+    found = dict(known or {})
+
+    def release(name: str, blocks: Iterator[Array], dimension: int) -> Array:
+        if name not in found:
+            if account is None:
+                total = np.zeros(dimension)
+                for block in blocks:
+                    total += np.where(np.isfinite(block).all(axis=1, keepdims=True), block, 0.0).sum(axis=0)
+                found[name] = total
+            else:
+                found[name] = gaussian_sum(blocks, dimension, name=name, account=account, noise=noise)
+            keep(name, found[name])
+        return found[name]
+
+    D = basis.dimensions
+    counts = release(COUNTS, _counts(patients, classes), classes)
+    sums = release(SUMS, _sums(patients, basis, classes), classes * D).reshape(classes, D)
+    floor = 1e-9 if account is None else max(1.0, _deviation(account, COUNTS))
+    means = class_means(counts, sums, floor)
+    clip = None if account is None else RESIDUAL_CLIP * basis.clip_norm
+    second = release(SECOND, _second(patients, basis, means, clip), D * (D + 1) // 2)
+    total = max(float(counts.sum()), floor)
+    return Moments(
+        counts=np.maximum(counts, 0.0),
+        means=means,
+        covariance=symmetric(second, D) / total,
+        mean_noise=_deviation(account, SUMS) / np.maximum(counts, floor),
+        covariance_noise=_deviation(account, SECOND) / total / float(np.sqrt(2.0)),
+    )
+
+
+def _deviation(account: Account | None, name: str) -> float:
+    """Standard deviation of the noise in each element of a release; 0 without privacy. Public."""
+    if account is None:
+        return 0.0
+    planned = account.plan.release(name)
+    return planned.mechanism.noise_multiplier * planned.clip_norm
