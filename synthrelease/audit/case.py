@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from synthrelease.audit.search import CopySearch
+from synthrelease.audit.planted import PLANT_SEED, plant_each
+from synthrelease.audit.search import CopySearch, Matches
 from synthrelease.errors import UnsuitableData
 from synthrelease.features.descriptors import at_audit_resolution
 
@@ -131,6 +132,12 @@ class AuditCase:
         return CopySearch(
             self.train.small, self.train.patient, self.holdout.small, self.holdout.patient, self.synthetic.small
         )
+
+    @cached_property
+    def planted(self) -> dict[str, Matches]:
+        """What planted copies of training images saw, by transform: known leaks, to measure what a check can see."""
+        plants = plant_each(self.train.images, self.train.patient, np.random.default_rng(PLANT_SEED))
+        return {name: self.search.probe(at_audit_resolution(images)) for name, images in plants.items()}
 
     @property
     def counts(self) -> dict[str, int]:

@@ -149,9 +149,7 @@ class _Walked:
 
     def _frames_by_source(self, elements: Elements, frames: int) -> dict[str, list[tuple[int, int]]]:
         listed = dict.fromkeys(
-            instance.text(0x00081155)
-            for series in elements.items(0x00081115)
-            for instance in series.items(0x0008114A)
+            instance.text(0x00081155) for series in elements.items(0x00081115) for instance in series.items(0x0008114A)
         )
         found: dict[str, list[tuple[int, int]]] = {uid: [] for uid in listed}
         shared = elements.items(0x52009229)

@@ -225,8 +225,7 @@ def _described(dataset: Dataset, stored: npt.NDArray[Any]) -> ReadImage | None:
         pixels=pixels,
         value_range=(low, high),
         window=window,
-        inverted=dataset.PhotometricInterpretation == "MONOCHROME1"
-        or dataset.get("PresentationLUTShape") == "INVERSE",
+        inverted=dataset.PhotometricInterpretation == "MONOCHROME1" or dataset.get("PresentationLUTShape") == "INVERSE",
         padding=padding,
         spacing_mm=_spacing(dataset),
         pixel_digest=pixel_digest(stored),

@@ -76,7 +76,9 @@ def _walked(path: Path) -> Found | Refusal:
     return _judged(path, sop_class, sop_uid, issuer + b"|" + patient, lambda: _walked_references(elements))
 
 
-def _judged(path: Path, sop_class: str, sop_uid: str, patient: bytes, references: Callable[[], list[str]]) -> Found | Refusal:
+def _judged(
+    path: Path, sop_class: str, sop_uid: str, patient: bytes, references: Callable[[], list[str]]
+) -> Found | Refusal:
     if sop_class in SEGMENTATION_CLASSES:
         if not is_uid(sop_uid):
             return Refusal(path, Reason.MASK_UNREADABLE, "no SOP instance UID")
@@ -110,9 +112,7 @@ def _opened(path: Path) -> Found | Refusal:
         if not sop_uid:
             sop_uid = str(dataset.file_meta.get("MediaStorageSOPInstanceUID") or "")
         patient = "|".join(str(dataset.get(k) or "").strip("\0 ") for k in ("IssuerOfPatientID", "PatientID"))
-        return _judged(
-            path, str(dataset.SOPClassUID), sop_uid, patient.encode(), lambda: _opened_references(dataset)
-        )
+        return _judged(path, str(dataset.SOPClassUID), sop_uid, patient.encode(), lambda: _opened_references(dataset))
     except Exception:  # Elements are parsed late: broken ones raise almost anything.
         return Refusal(path, Reason.HEADER_CUT, "an element cannot be parsed")
 

@@ -27,8 +27,9 @@ FloatArray = npt.NDArray[np.float32]
 AUDIT_RESOLUTION = 32
 """Pixels on a side at which copies are searched; larger images are area-averaged, smaller ones stay as they are."""
 
-FREQUENCIES = 12
-"""Cosine frequencies per axis that a descriptor keeps."""
+FREQUENCIES = 10
+"""Cosine frequencies per axis that a descriptor keeps. Of 8, 10 and 12 on 32 px phantoms: 12 loses noisy and blurred
+copies, 8 loses mixed ones; exact, grey-changed, mirrored, turned and shifted copies are found by all three."""
 
 FREQUENCY_WEIGHT = 1.0
 """Exponent of the frequency weight; 1 flattens a 1/f amplitude spectrum."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,6 @@ from synthrelease.generators.diffusion.model import DiffusionGenerator
 from synthrelease.generators.moments.model import MomentsGenerator
 from synthrelease.generators.protocol import Generator, Spec
 from synthrelease.policy.schema import GeneratorSettings
-from synthrelease.records.digests import digest_bytes
 from synthrelease.records.files import atomic_write_bytes, atomic_write_json, read_json
 
 WEIGHTS = "generator.safetensors"
@@ -63,7 +63,7 @@ def save_generator(folder: Path, generator: Generator, settings: GeneratorSettin
     manifest = {
         "settings": settings.model_dump(mode="json"),
         "spec": asdict(generator.spec),
-        "tensors": digest_bytes(content),
+        "tensors": sha256(content).hexdigest(),
     }
     atomic_write_json(folder / MANIFEST, manifest)
 
@@ -86,7 +86,7 @@ def load_generator(folder: Path) -> Generator:
         digest = manifest["tensors"]
     except (KeyError, TypeError, ValidationError) as error:
         raise IntegrityError(f"{MANIFEST} does not describe a generator", fix=fix) from error
-    if digest != digest_bytes(content):
+    if digest != sha256(content).hexdigest():
         raise IntegrityError(f"{WEIGHTS} is not the file that {MANIFEST} describes", fix=fix)
     try:
         tensors = load(content)

@@ -130,7 +130,7 @@ def plan_privacy(privacy: Privacy, queries: Mapping[str, Query], *, gradient_ste
     assert privacy.epsilon is not None
     assert privacy.delta is not None
     assert privacy.expected_patients is not None
-    if privacy.delta > 1 / (2 * privacy.expected_patients):
+    if privacy.delta > 1 / privacy.expected_patients:
         raise PolicyError(
             f"privacy.delta {privacy.delta} is too large for about {privacy.expected_patients} patients",
             fix=f"Use a delta well below one over the number of patients, such as {0.1 / privacy.expected_patients:.0e}.",

@@ -42,7 +42,9 @@ class EventLog:
         at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         try:
             with self._path.open("ab") as stream:
-                stream.write(canonical_json({"at": at, "event": event, "visibility": visibility.value, **clean}) + b"\n")
+                stream.write(
+                    canonical_json({"at": at, "event": event, "visibility": visibility.value, **clean}) + b"\n"
+                )
         except OSError as error:
             raise UnsuitableData(
                 f"cannot write {self._path.name}: {error.strerror}", fix="Free space, then resume the run."

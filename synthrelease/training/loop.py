@@ -168,7 +168,9 @@ class Stepper:
     def load(self, tensors: dict[str, Tensor]) -> None:
         """The inverse of :meth:`state`; bit-equal."""
         prefix = self.player.name
-        weights = {k.removeprefix(f"{prefix}/weight/"): v for k, v in tensors.items() if k.startswith(f"{prefix}/weight/")}
+        weights = {
+            k.removeprefix(f"{prefix}/weight/"): v for k, v in tensors.items() if k.startswith(f"{prefix}/weight/")
+        }
         self.player.module.load_state_dict(weights)
         for name, p in self._parameters.items():
             self.average[name] = tensors[f"{prefix}/average/{name}"].clone()

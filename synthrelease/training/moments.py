@@ -69,7 +69,9 @@ def queries(basis: FeatureBasis) -> dict[str, Query]:
     return {COUNTS: Query(1.0, 0.08), SUMS: Query(basis.clip_norm, 0.32), SECOND: Query(residual**2, 0.60)}
 
 
-def _patient_terms(patients: TrainingPatients, basis: FeatureBasis) -> Iterator[list[tuple[Array, npt.NDArray[np.int64]]]]:
+def _patient_terms(
+    patients: TrainingPatients, basis: FeatureBasis
+) -> Iterator[list[tuple[Array, npt.NDArray[np.int64]]]]:
     """Features and labels of each patient's images, a block of patients at a time."""
     for block in patients.blocks():
         rows = np.concatenate([patients.rows(p) for p in block])
@@ -82,10 +84,7 @@ def _patient_terms(patients: TrainingPatients, basis: FeatureBasis) -> Iterator[
 def _counts(patients: TrainingPatients, classes: int) -> Iterator[Array]:
     for block in patients.blocks():
         yield np.stack(
-            [
-                np.bincount(patients.labels(patients.rows(p)), minlength=classes) / len(patients.rows(p))
-                for p in block
-            ]
+            [np.bincount(patients.labels(patients.rows(p)), minlength=classes) / len(patients.rows(p)) for p in block]
         )
 
 
@@ -97,9 +96,7 @@ def _sums(patients: TrainingPatients, basis: FeatureBasis, classes: int) -> Iter
         yield out.reshape(len(terms), -1)
 
 
-def _second(
-    patients: TrainingPatients, basis: FeatureBasis, means: Array, clip: float | None
-) -> Iterator[Array]:
+def _second(patients: TrainingPatients, basis: FeatureBasis, means: Array, clip: float | None) -> Iterator[Array]:
     upper = np.triu_indices(basis.dimensions)
     weight = np.where(upper[0] == upper[1], 1.0, np.sqrt(2.0))
     for terms in _patient_terms(patients, basis):

@@ -1,0 +1,68 @@
+"""Population copying: does the archive lean towards the patients that were trained on?"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from synthrelease.audit.case import AuditCase
+from synthrelease.audit.measurement import Measurement, holdout_missing, unable
+from synthrelease.audit.permutation import excess_share, permutation_p, with_plants
+from synthrelease.audit.planted import COVERED
+from synthrelease.records.findings import Baseline, Criterion, Direction, Power, Statistic
+
+PERMUTATIONS = 999
+PLANTED_SHARES = (0.01, 0.02, 0.03, 0.05, 0.1)
+REPETITIONS = 20
+POWER_PERMUTATIONS = 199
+POWER_ALPHA = 0.01
+"""Plants must be seen at a level that survives Holm over five required checks."""
+
+NAME = "share of synthetic images that are copies, at most"
+
+
+class NeighbourPermutation:
+    """Exact permutation test of patient labels, and the smallest planted share of copies that it always sees."""
+
+    id = "neighbour_permutation"
+    question = "Are synthetic images, as a whole, nearer to training patients than to patients never seen?"
+    criterion = Criterion.LINKABILITY
+    needs_sound_split = True
+
+    def measure(self, case: AuditCase, rng: np.random.Generator) -> Measurement:
+        """Test the labels; bound the share of copies by inverting the test on planted shares."""
+        missing = holdout_missing(case)
+        if missing:
+            return unable(NAME, Direction.LOWER, missing, n=case.counts)
+        if len(case.synthetic) < 30:
+            return unable(NAME, Direction.LOWER, f"{len(case.synthetic)} synthetic images; at least 30 are needed")
+        search = case.search
+        matches, is_train = search.synthetic, search.is_train
+        p = permutation_p(matches, is_train, PERMUTATIONS, rng)
+        plants = [case.planted[name] for name in COVERED]
+        pool = sum(len(p.near) for p in plants)
+        recall: dict[str, float] = {}
+        smallest: float | None = None
+        for share in PLANTED_SHARES:
+            count = max(1, round(share * len(case.synthetic)))
+            if count > pool:
+                break
+            seen = [
+                permutation_p(with_plants(matches, plants, count, rng), is_train, POWER_PERMUTATIONS, rng) <= POWER_ALPHA
+                for _ in range(REPETITIONS)
+            ]
+            recall[f"{share:.0%} copies"] = float(np.mean(seen))
+            if all(seen):
+                smallest = share
+                break
+        value = excess_share(matches, is_train)
+        high = max(value, smallest) if smallest is not None else 1.0
+        return Measurement(
+            Statistic(NAME, value, 0.0, high, 0.95, Direction.LOWER),
+            Baseline(holdout=0.0),
+            Power(smallest, "share of synthetic images", recall),
+            case.counts,
+            p_value=p,
+            controls_missed=() if smallest is not None else ("10% copies",),
+            note=f"label permutation p = {p:.3f}; copies making up {high:.0%} of the archive would have been seen",
+            details={"permutations": PERMUTATIONS, "train_share_of_patients": float(is_train.mean())},
+        )

@@ -1,0 +1,160 @@
+"""A table of pictures, and its poorest form: a folder of pictures without a table."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from synthrelease.cohort.labels import known_class, read_table
+from synthrelease.cohort.pictures import is_nifti, is_picture, read_mask, read_picture
+from synthrelease.cohort.types import BoolArray, SourceImage
+from synthrelease.cohort.windows import to_unit
+from synthrelease.dicom.reading import list_files
+from synthrelease.errors import UsageError
+from synthrelease.policy.schema import CohortSettings
+from synthrelease.records.refusals import Reason, Refusal
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a table. Private.
+
+    Attributes:
+        image: Where the picture is.
+        image_id: How the table names it.
+        patient_id: `issuer|id`; None when missing.
+        label: As written.
+        masks: File by segment name, where given.
+    """
+
+    image: Path
+    image_id: str
+    patient_id: str | None
+    label: str
+    masks: Mapping[str, Path]
+
+
+class PictureTable:
+    """Reads pictures by the rows of a table.
+
+    Args:
+        settings: How the cohort is read.
+        rows: In the order in which they are read.
+
+    Attributes:
+        notes: Remarks on what was read all the same, counted.
+    """
+
+    def __init__(self, settings: CohortSettings, rows: list[Row]) -> None:
+        self._settings = settings
+        self._rows = rows
+        self.notes: Counter[str] = Counter()
+
+    def read(self) -> Iterator[SourceImage | Refusal]:
+        """Yield an image or a refusal for every row, in order."""
+        claims: dict[Path, list[Row]] = {}
+        for row in self._rows:
+            claims.setdefault(row.image, []).append(row)
+        seen: set[Path] = set()
+        for row in self._rows:
+            group = claims[row.image]
+            if len({claim.patient_id for claim in group}) > 1:
+                yield Refusal(row.image, Reason.TWO_PATIENTS)
+            elif len({(claim.label, tuple(sorted(claim.masks.items()))) for claim in group}) > 1:
+                yield Refusal(row.image, Reason.DUPLICATE)
+            elif row.image in seen:
+                yield Refusal(row.image, Reason.COPY)
+            else:
+                seen.add(row.image)
+                yield self._read(row)
+
+    def _read(self, row: Row) -> SourceImage | Refusal:
+        if row.patient_id is None:
+            return Refusal(row.image, Reason.NO_PATIENT)
+        label = known_class(row.label, self._settings.classes)
+        if isinstance(label, Reason):
+            return Refusal(row.image, label)
+        picture = read_picture(row.image)
+        if isinstance(picture, Reason):
+            return Refusal(row.image, picture)
+        masks = self._masks(row, picture.values.shape) if self._settings.segments else None
+        if isinstance(masks, Reason):
+            if self._settings.masks == "required":
+                return Refusal(row.image, masks)
+            self.notes[f"{masks}, image kept without"] += 1
+            masks = None
+        pixels = to_unit(picture.values, self._settings.window, value_range=picture.value_range, own=picture.own)
+        if pixels.min() == pixels.max():
+            return Refusal(row.image, Reason.CONSTANT, "within the window")
+        return SourceImage(row.image_id, row.patient_id, pixels, masks, label, picture.digest)
+
+    def _masks(self, row: Row, shape: tuple[int, ...]) -> BoolArray | Reason:
+        planes = []
+        for name in self._settings.segments:
+            if name not in row.masks:
+                return Reason.NO_MASK
+            plane = read_mask(row.masks[name], oriented=is_nifti(row.image))
+            if isinstance(plane, Reason):
+                return Reason.NO_MASK if plane is Reason.FILE_MISSING else plane
+            if plane.shape != shape:
+                return Reason.MASK_SIZE
+            planes.append(plane)
+        return np.stack(planes)
+
+
+def rows_of_table(path: Path, settings: CohortSettings) -> list[Row]:
+    """The rows of a CSV file with the columns image, patient_id, label and, per segment, mask_NAME.
+
+    `issuer` and `study_id` are read where present, and `mask` where the policy has a single segment. Paths are
+    relative to the table.
+
+    Raises:
+        UsageError: The file cannot be read, or has no column for the image or the label.
+    """
+    table = read_table(path)
+    images = table.column("image")
+    if images is None:
+        raise UsageError(
+            "the table has no column 'image'", fix="Give the columns image, patient_id, label and mask or mask_NAME."
+        )
+    labels = table.column(settings.label.column)
+    only = settings.classes[0] if len(settings.classes) == 1 else None
+    if labels is None and only is None:
+        raise UsageError(f"the table has no column {settings.label.column!r}", fix="Name it in cohort.label.column.")
+    patients, issuers, studies = (table.column(name) for name in ("patient_id", "issuer", "study_id"))
+    columns = {name: table.column(f"mask_{name}") for name in settings.segments}
+    if len(settings.segments) == 1 and columns[settings.segments[0]] is None:
+        columns[settings.segments[0]] = table.column("mask")
+    base = path.parent
+    rows = []
+    for index, image in enumerate(images):
+        patient = patients[index] if patients else ""
+        issuer = issuers[index] if issuers else ""
+        key: str | None = f"{issuer}|{patient}" if patient else None
+        if key is None and settings.identity.missing == "study" and studies and studies[index]:
+            key = f"|study {studies[index]}"
+        masks = {name: _place(base, cells[index]) for name, cells in columns.items() if cells and cells[index]}
+        label = labels[index] if labels else only or ""
+        rows.append(Row(_place(base, image), image, key, label, masks))
+    return rows
+
+
+def rows_of_folder(folder: Path, settings: CohortSettings) -> list[Row]:
+    """A row for every picture below a folder: each its own patient, its class the only one or its folder's name."""
+    only = settings.classes[0] if len(settings.classes) == 1 else None
+    rows = []
+    for path in list_files(folder):
+        if is_picture(path):
+            name = path.relative_to(folder).as_posix()
+            rows.append(Row(path, name, f"|{name}", only or path.parent.name, {}))
+    return rows
+
+
+def _place(base: Path, cell: str) -> Path:
+    """Where a cell points; two spellings of one place are one place."""
+    return Path(os.path.normpath(base / cell))

@@ -1,0 +1,31 @@
+"""From a policy to the plan of its run: shapes, sensitivities and noise, all before any data is read."""
+
+from __future__ import annotations
+
+from synthrelease.generators.moments.basis import Basis
+from synthrelease.generators.protocol import Spec
+from synthrelease.policy.schema import DiffusionGenerator, Policy
+from synthrelease.privacy.plan import PrivacyPlan, plan_privacy
+from synthrelease.training.moments import queries
+
+
+def spec_of(policy: Policy) -> Spec:
+    """Shape of what the policy's generator makes."""
+    cohort = policy.cohort
+    return Spec(resolution=cohort.resolution, classes=len(cohort.classes), segments=len(cohort.segments))
+
+
+def plan_of(policy: Policy) -> PrivacyPlan | None:
+    """The privacy plan of a policy's run, calibrated (about two seconds); None where it makes no claim.
+
+    Raises:
+        PolicyError: The target cannot be met.
+    """
+    if policy.privacy.mode == "none":
+        return None
+    basis = Basis(spec_of(policy), policy.generator)
+    return plan_privacy(
+        policy.privacy,
+        queries(basis),
+        gradient_steps=isinstance(policy.generator, DiffusionGenerator),
+    )

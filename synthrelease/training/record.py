@@ -1,0 +1,100 @@
+"""training.json: what was trained, under which guarantee, in numbers that anybody can recompute.
+
+Public: nothing in it depends on the private archive except through the mechanisms it lists.
+"""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import version
+from typing import Any
+
+import torch
+
+from synthrelease.policy.schema import DiffusionGenerator, Policy
+from synthrelease.privacy.account import Account
+from synthrelease.privacy.accounting import ACCOUNTANT, epsilon_of, prv_epsilon
+from synthrelease.privacy.risk import risk_of
+from synthrelease.training.checkpoint import Position, RunIdentity
+
+TRAINING_SCHEMA = "synthrelease.training/1"
+AGREEMENT = 0.02
+
+
+def privacy_of(policy: Policy, account: Account | None) -> dict[str, Any]:
+    """The claim and all that it rests on.
+
+    Returns:
+        unit, adjacency, epsilon, delta, accountant, mechanisms as run, a second accountant's figure and whether it lies
+        within 0.02, bounds on attackers; the target and the plan. Without a claim: epsilon None and no mechanism.
+    """
+    if account is None:
+        return {
+            "mode": "none",
+            "unit": "patient",
+            "epsilon": None,
+            "delta": None,
+            "accountant": None,
+            "mechanisms": [],
+            "statement": "No privacy guarantee: nothing bounds what the generator tells of a patient.",
+        }
+    plan = account.plan
+    mechanisms = account.mechanisms()
+    epsilon = epsilon_of(mechanisms, plan.delta)
+    second = prv_epsilon(mechanisms, plan.delta)
+    return {
+        "mode": "private",
+        "unit": "patient",
+        "adjacency": "add or remove one patient with all images, masks and labels",
+        "epsilon": epsilon,
+        "target_epsilon": plan.target_epsilon,
+        "delta": plan.delta,
+        "accountant": ACCOUNTANT,
+        "mechanisms": [m.to_json() for m in mechanisms],
+        "clip_norms": {r.mechanism.name: r.clip_norm for r in plan.releases},
+        "prv_cross_check": {
+            "accountant": "PRV (Opacus), with its error bound added",
+            "epsilon": second,
+            "agrees": abs(second - epsilon) <= AGREEMENT,
+        },
+        "risk": risk_of(mechanisms),
+        "expected_patients": plan.expected_patients,
+        "images_per_visit": plan.images_per_visit,
+        "noise_draws": plan.noise_draws,
+        "noise_source": "operating system, float64, rounded to a grid after adding; seeds do not exist",
+        "lifetime_epsilon": policy.privacy.lifetime_epsilon,
+        "plan_digest": plan.digest,
+    }
+
+
+def training_record(
+    policy: Policy,
+    identity: RunIdentity,
+    account: Account | None,
+    position: Position,
+    *,
+    generator_digest: str,
+) -> dict[str, Any]:
+    """The record of a finished run."""
+    packages = ("synthrelease", "torch", "numpy", "scipy", "dp-accounting", "opacus", "safetensors")
+    settings = policy.generator
+    return {
+        "schema": TRAINING_SCHEMA,
+        "run": identity.run,
+        "generator": settings.name,
+        "privacy": privacy_of(policy, account),
+        "steps": {
+            "warm_up": settings.warmup_steps if isinstance(settings, DiffusionGenerator) and account else 0,
+            "finished": position.step,
+            "lost_to_interruptions": position.lost,
+        },
+        "seeds": {"weights_and_warm_up": getattr(settings, "seed", None), "privacy_noise": None},
+        "digests": {
+            "policy": identity.policy_digest,
+            "cohort": identity.cohort_digest,
+            "reservation": identity.reservation,
+            "generator": generator_digest,
+        },
+        "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
+        "threads": torch.get_num_threads(),
+    }
