@@ -1,6 +1,6 @@
 """The stages in order, a few lines each: what each reads, what it writes, and whose digest it names.
 
-    policy -> cohort store -> training.json + checkpoint -> archive + archive.json -> audit.json -> reports
+policy -> cohort store -> training.json + checkpoint -> archive + archive.json -> audit.json -> reports
 """
 
 from __future__ import annotations
@@ -14,8 +14,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from synthrelease.archive.sampler import draw_samples, label_draw
 from synthrelease.archive.writer import ArchiveSettings, write_archive
 from synthrelease.audit.case import AuditCase, case_from_stores
@@ -23,6 +21,7 @@ from synthrelease.audit.profile import Profile, load_profile
 from synthrelease.audit.runner import run_audit
 from synthrelease.cohort.ingest import ingest
 from synthrelease.cohort.phantom import write_phantom_cohort
+from synthrelease.cohort.split import SplitDraw
 from synthrelease.cohort.store import CohortStore
 from synthrelease.errors import IntegrityError, UsageError
 from synthrelease.generators.registry import load_generator
@@ -93,7 +92,9 @@ def begin(desk: Desk, policy_name: str, cohort: str | None, *, resume: bool, ste
 
 def _unfinished(home: Path, digest: str) -> Run:
     runs = [Run(path.parent) for path in home.glob("*/policy.resolved.json")]
-    open_runs = [r for r in runs if not r.training.exists() and r.plan.exists() and read_json(r.plan)["policy"] == digest]
+    open_runs = [
+        r for r in runs if not r.training.exists() and r.plan.exists() and read_json(r.plan)["policy"] == digest
+    ]
     if not open_runs:
         raise UsageError("there is no unfinished run of this policy to resume", fix="Leave --resume out to start one.")
     return max(open_runs, key=lambda run: run.policy.stat().st_mtime_ns)
@@ -137,7 +138,8 @@ def open_cohort(desk: Desk, run: Run, policy: Policy) -> CohortStore:
         return CohortStore.open(run.cohort)
     folder = source_folder(desk, run, policy)
     desk.progress.stage("reading the private archive")
-    store = ingest(policy.cohort, folder, run.cohort, progress=desk.progress.step)
+    draw = SplitDraw(policy.cohort.holdout_fraction)
+    store = ingest(policy.cohort, folder, run.cohort, split=draw, progress=desk.progress.step)
     told = store.manifest
     desk.progress.note(
         f"{told.images} images of {told.patients} patients; {told.train_patients} train, {told.holdout_patients} holdout"
@@ -230,7 +232,7 @@ def audit_run(desk: Desk, run: Run) -> dict[str, Any]:
         )
     desk.progress.stage("reading the archive back")
     synthetic = ingest(
-        archive_reading(policy.cohort), run.archive, run.synthetic_store, private=False, progress=desk.progress.step
+        archive_reading(policy.cohort), run.archive, run.synthetic_store, split=None, progress=desk.progress.step
     )
     cohort = CohortStore.open(run.require(run.cohort, "train"))
     case = case_from_stores(

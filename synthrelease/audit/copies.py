@@ -61,4 +61,4 @@ class CopyTest:
     def p(self, margin: Array) -> Array:
         """p-value of each image (M, G) to (M,): the larger of the two tails, Bonferroni over the groups."""
         each = np.maximum(self.style.p(margin), self.strangers.p(margin))
-        return np.minimum(1.0, each.min(axis=1) * self.groups)
+        return np.asarray(np.minimum(1.0, each.min(axis=1) * self.groups))

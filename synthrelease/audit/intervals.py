@@ -176,4 +176,4 @@ def auc_resampled(positive: Array, negative: Array, weights_p: Array, weights_n:
     """AUC under bootstrap weights: (B, positives) and (B, negatives) to (B,)."""
     table = wins(positive, negative)
     total = np.einsum("bi,bi->b", weights_p @ table, weights_n)
-    return total / np.maximum(weights_p.sum(1) * weights_n.sum(1), 1e-12)
+    return np.asarray(total / np.maximum(weights_p.sum(1) * weights_n.sum(1), 1e-12))

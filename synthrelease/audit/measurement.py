@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -20,7 +21,8 @@ class Measurement:
 
     Attributes:
         statistic: The number that the threshold of the profile is held against.
-        p_value: Of the null hypothesis "no leak beyond the threshold"; None where the number is an exact count.
+        p_value: Of the null hypothesis "no leak"; None where the number is an exact count or ``p_above`` is given.
+        p_above: p-value of "the statistic is at most this threshold", where the threshold of the profile is the null.
         unable: Why nothing could be decided (public text); empty when it could.
         not_applicable: The question does not arise here (no DICOM headers, no masks), for the reason in ``unable``.
         controls_missed: Planted leaks that the check did not find well enough to be believed when it finds nothing.
@@ -33,6 +35,7 @@ class Measurement:
     power: Power = field(default_factory=Power)
     n: dict[str, int] = field(default_factory=dict)
     p_value: float | None = None
+    p_above: Callable[[float], float] | None = None
     unable: str = ""
     not_applicable: bool = False
     controls_missed: tuple[str, ...] = ()

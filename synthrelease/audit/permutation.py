@@ -87,13 +87,11 @@ def with_plants(matches: Matches, plants: list[Matches], count: int, rng: np.ran
 
 
 def excess_share(matches: Matches, is_train: BoolArray) -> float:
-    """Copies estimated by counting: the largest excess of nearest training patients over their share, per image.
+    """Copies estimated by counting: images whose lead towards train is beyond any lead towards the holdout, per image.
 
-    At each depth k of the nearest pairs, the wins of the training side beyond what its share of patients explains,
-    divided by the share of the holdout (each copy takes the place of a pair that was train with that share anyway).
+    A knockoff-style estimate: the largest lead towards patients who cannot have been copied marks what chance does.
     """
-    order = np.argsort(-matches.near[:, 0], kind="stable")
-    wins = np.cumsum(is_train[matches.who[order, 0]])
-    depth = np.arange(1, len(wins) + 1)
-    share = float(is_train.mean())
-    return float(max(0.0, ((wins - share * depth) / max(1e-9, 1 - share)).max()) / len(wins))
+    near = fisher_z(matches.near)
+    trained = is_train[matches.who][None]
+    lead = (_first(near, trained) - _first(near, ~trained))[0]
+    return float(np.mean(lead > max(0.0, float(-lead.min()))))

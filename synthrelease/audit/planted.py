@@ -29,7 +29,7 @@ def _exact(images: FloatArray, rng: np.random.Generator) -> FloatArray:
 def _noise(sigma: float) -> Transform:
     def add(images: FloatArray, rng: np.random.Generator) -> FloatArray:
         noise = rng.normal(0.0, sigma, images.shape).astype(np.float32)
-        return np.clip(images + noise, -1.0, 1.0).astype(np.float32)
+        return np.asarray(np.clip(images + noise, -1.0, 1.0), dtype=np.float32)
 
     return add
 
@@ -37,7 +37,7 @@ def _noise(sigma: float) -> Transform:
 def _gain(images: FloatArray, rng: np.random.Generator) -> FloatArray:
     gain = rng.uniform(0.7, 0.9, (len(images), 1, 1, 1)).astype(np.float32)
     offset = rng.uniform(-0.1, 0.1, gain.shape).astype(np.float32)
-    return np.clip(gain * images + offset, -1.0, 1.0).astype(np.float32)
+    return np.asarray(np.clip(gain * images + offset, -1.0, 1.0), dtype=np.float32)
 
 
 def _hflip(images: FloatArray, rng: np.random.Generator) -> FloatArray:

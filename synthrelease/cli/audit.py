@@ -16,7 +16,9 @@ from synthrelease.cli.console import Console
 @click.option("--real", metavar="DIR", help="Without a run: folder of the images that the generator was trained on.")
 @click.option("--holdout", metavar="DIR", help="Without a run: folder of like patients that it never saw.")
 @click.option("--synthetic", metavar="DIR", help="Without a run: folder of the synthetic archive.")
-@click.option("--policy", "policy_name", metavar="FILE", help="Without a run: how to read the folders (classes, window, size).")
+@click.option(
+    "--policy", "policy_name", metavar="FILE", help="Without a run: how to read the folders (classes, window, size)."
+)
 @click.option("--profile", metavar="FILE", help="Without a run: audit profile; default: standard.")
 @options.threads
 @options.speech

@@ -16,9 +16,7 @@ from synthrelease.cli.console import Console
 @options.threads
 @options.dry_run
 @options.speech
-def command(
-    run_name: str | None, home: Path, threads: int | None, dry_run: bool, as_json: bool, quiet: bool
-) -> int:
+def command(run_name: str | None, home: Path, threads: int | None, dry_run: bool, as_json: bool, quiet: bool) -> int:
     """Draw the images, masks and labels that the policy asks for and write them as DICOM.
 
     Reads the checkpoint only. The same run sampled twice is the same archive, byte by byte.
@@ -32,7 +30,9 @@ def command(
         policy = run.read(run.policy, "train")
         run.require(run.training, "train")
         images = policy["archive"]["images"]
-        console.answer(f"would write {images} images of run {run.name} to {run.archive}", {"run": run.name, "images": images})
+        console.answer(
+            f"would write {images} images of run {run.name} to {run.archive}", {"run": run.name, "images": images}
+        )
         return 0
     from synthrelease.workflow import Desk, sample_run
 

@@ -22,7 +22,9 @@ from synthrelease.records.digests import digest_of_file
 from synthrelease.records.refusals import Reason, Refusal
 
 NOTE_STUDY = "patient id missing, the study taken as the patient"
+NOTE_TEXT = "text file beside the images"
 NOTE_ORPHAN = "segmentation that refers to no image of the folder"
+_TEXT = frozenset((".csv", ".html", ".json", ".jsonl", ".md", ".sha256", ".txt", ".yaml", ".yml"))
 
 
 class DicomFolder:
@@ -55,7 +57,9 @@ class DicomFolder:
             if path in self._beside:
                 continue
             found = scan(path)
-            if isinstance(found, Refusal):
+            if isinstance(found, Refusal) and found.reason is Reason.NOT_DICOM and path.suffix in _TEXT:
+                self.notes[NOTE_TEXT] += 1
+            elif isinstance(found, Refusal):
                 yield found
             elif found.kind is Kind.MASK:
                 segmentations.append(found)
@@ -80,7 +84,7 @@ class DicomFolder:
     ) -> tuple[dict[str, list[Path]], set[str]]:
         """Segmentations by image, and the images whose segmentation names another patient."""
         files: dict[str, list[Path]] = {}
-        strangers = set()
+        strangers: set[str] = set()
         if not self._settings.segments:
             return files, strangers
         for found in segmentations:
@@ -130,7 +134,7 @@ class DicomFolder:
         # A synthetic image carries the window that gives back what the model made; a fixed window speaks of the
         # values of the private archive, which a synthetic file does not have.
         if image.synthetic and image.window is not None:
-            return Window(mode="header")
+            return self._settings.window.model_copy(update={"mode": "header"})
         return self._settings.window
 
     def _patient(self, image: ReadImage) -> str | None:

@@ -15,7 +15,7 @@ import numpy as np
 from synthrelease.cohort.growing import GrowingArray
 from synthrelease.cohort.readers import reader_for
 from synthrelease.cohort.resample import fit
-from synthrelease.cohort.split import SplitDraw, draw_split
+from synthrelease.cohort.split import SplitDraw, draw_split, set_aside
 from synthrelease.cohort.store import (
     ARRAYS,
     IDS,
@@ -31,7 +31,7 @@ from synthrelease.cohort.store import (
 from synthrelease.cohort.types import CohortReader, SourceImage
 from synthrelease.errors import UnsuitableData
 from synthrelease.policy.schema import CohortSettings
-from synthrelease.records.files import PARTIAL, atomic_folder, atomic_write_bytes, atomic_write_json, canonical_json
+from synthrelease.records.files import PARTIAL, atomic_folder, atomic_write_json
 from synthrelease.records.refusals import Refusal
 
 MINIMUM_PATIENTS = 20
@@ -73,8 +73,7 @@ def ingest(
         shutil.rmtree(leftover, ignore_errors=True)  # private pixels that a killed run left behind
     with atomic_folder(target) as folder:
         folder.chmod(0o700)
-        taking = _Taking(settings, folder)
-        with (folder / REFUSALS).open("w", encoding="utf-8") as refusals:
+        with _Taking(settings, folder) as taking, (folder / REFUSALS).open("w", encoding="utf-8") as refusals:
             for seen, item in enumerate(reader.read(), start=1):
                 if isinstance(item, Refusal):
                     taking.refused[item.reason.value] += 1
@@ -88,8 +87,9 @@ def ingest(
                     taking.take(item)
                 if progress is not None:
                     progress(seen)
-        taking.judge(minimum_patients if split is not None else 1, every_class=split is not None)
-        taking.finish(split, getattr(reader, "notes", Counter()))
+            taking.judge(minimum_patients if split is not None else 1, every_class=split is not None)
+        notes: Counter[str] = getattr(reader, "notes", None) or Counter()
+        taking.finish(split, notes)
     return CohortStore.open(target)
 
 
@@ -110,6 +110,13 @@ class _Taking:
         self._patient: list[int] = []
         self._has_mask: list[bool] = []
         self.refused: Counter[str] = Counter()
+
+    def __enter__(self) -> _Taking:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._images.close()
+        self._masks.close()
 
     def take(self, image: SourceImage) -> None:
         """Write one image."""
@@ -152,22 +159,23 @@ class _Taking:
             )
 
     def finish(self, split: SplitDraw | None, notes: Counter[str]) -> None:
-        """Draw the split and write the index and the manifest."""
-        self._images.close()
-        self._masks.close()
+        """Draw the split and write the index and the manifest; the pixels are written."""
         shared, ties = self._shared()
         holdout = np.zeros(len(self._patients), dtype=np.bool_)
         if split is not None:
-            holdout = draw_split(list(self._patients), split.fraction, split.seed, together=ties)
+            holdout = draw_split(list(self._patients), split.fraction, split.seed)
+        aside = set_aside(holdout, ties)
         np.savez(
             self._folder / ARRAYS,
             labels=np.asarray(self._labels, dtype=np.int64),
             patient=np.asarray(self._patient, dtype=np.int64),
             holdout=holdout,
+            aside=aside,
             has_mask=np.asarray(self._has_mask, dtype=np.bool_),
         )
         ids = {"images": self._ids, "patients": list(self._patients), "pixel_digests": self._digests}
-        atomic_write_bytes(self._folder / IDS, canonical_json(ids))
+        # ASCII: a file name need not be valid Unicode, and such an id must come back as it was.
+        (self._folder / IDS).write_text(json.dumps(ids), encoding="ascii")
         manifest = CohortManifest(
             classes=self._settings.classes,
             segments=self._settings.segments,
@@ -177,7 +185,8 @@ class _Taking:
             refused=dict(sorted(self.refused.items())),
             notes=dict(sorted(notes.items())),
             train_patients=int((~holdout).sum()),
-            holdout_patients=int(holdout.sum()),
+            holdout_patients=int((holdout & ~aside).sum()),
+            aside_patients=int(aside.sum()),
             holdout_fraction=split.fraction if split is not None else None,
             split_seed=split.seed if split is not None else None,
             duplicates_across_patients=shared,

@@ -76,7 +76,7 @@ def _looks_like_dicom(path: Path) -> bool:
 def _dicom_reader(settings: CohortSettings, folder: Path, archive: bool) -> DicomFolder:
     label, default = settings.label, folder / LABEL_TABLE
     if archive and _is_own_table(default):
-        settings = settings.model_copy(update={"label": Label()})
+        settings = settings.model_copy(update={"label": Label.model_validate({})})
         label = settings.label
     if label.attribute is not None:
         if tag_for_keyword(label.attribute) is None:

@@ -30,27 +30,24 @@ class SplitDraw:
     seed: str = field(default_factory=_fresh_seed)
 
 
-def draw_split(
-    patients: Sequence[str], fraction: float, seed: str, *, together: Iterable[tuple[int, int]] = ()
-) -> BoolArray:
-    """Draw the holdout.
+def draw_split(patients: Sequence[str], fraction: float, seed: str) -> BoolArray:
+    """Draw the holdout: one independent coin a patient.
 
-    Patients are ranked by a keyed hash of their ids, so the draw depends on the seed and on who is in the cohort, and
-    not on the order in which files were read. Patients tied together (they share a byte-equal image) fall on one
-    side: an image on both sides would make the control of every membership test a member.
+    A patient's side follows from a keyed hash of their own id and from nothing else. Were the share exact, adding one
+    patient could push another across the border, and two neighbouring cohorts would differ in two training patients:
+    the privacy claim counts one.
 
     Args:
         patients: P different patient ids.
-        fraction: Share to hold out, in (0, 1).
+        fraction: Chance of each to be held out, in (0, 1).
         seed: Hexadecimal, at most 64 bytes.
-        together: Pairs of patient indices that must fall on one side.
 
     Returns:
-        (P,) bool, True for held out. As near to `fraction` as the ties allow; at least one patient on each side.
+        (P,) bool, True for held out.
 
     Raises:
         PolicyError: The fraction or the seed cannot be used.
-        UnsuitableData: Fewer than two patients, or all of them tied together.
+        UnsuitableData: All patients fell on one side.
     """
     if not 0 < fraction < 1:
         raise PolicyError(f"a holdout fraction of {fraction} cannot be drawn", fix="Choose one between 0 and 1.")
@@ -60,42 +57,36 @@ def draw_split(
         key = b""
     if not 1 <= len(key) <= 64:
         raise PolicyError("the seed of the split is not hexadecimal", fix="Give 1 to 64 bytes as hex digits.")
-    groups = _groups(len(patients), together)
-    if len(groups) < 2:
+    border = round(fraction * 2**64)
+    holdout = np.array([_place(key, patient) < border for patient in patients], dtype=np.bool_)
+    if holdout.all() or not holdout.any():
         raise UnsuitableData(
-            f"{len(patients)} patients cannot be split into training and holdout",
-            fix="Give more patients; patients that share a byte-equal image cannot be told apart.",
+            f"{len(patients)} patients cannot be split into training and holdout", fix="Give more patients."
         )
-    ranked = sorted(groups, key=lambda group: min(_rank(key, patients[index]) for index in group))
-    target = min(max(round(fraction * len(patients)), 1), len(patients) - 1)
-    holdout = np.zeros(len(patients), dtype=np.bool_)
-    held = 0
-    for group in ranked:
-        if abs(held + len(group) - target) < abs(held - target) and held + len(group) < len(patients):
-            holdout[group] = True
-            held += len(group)
-    if held == 0:
-        holdout[min(ranked, key=len)] = True
     return holdout
 
 
-def _rank(key: bytes, patient: str) -> bytes:
-    return hashlib.blake2b(patient.encode("utf-8", "surrogateescape"), key=key).digest()
+def set_aside(holdout: BoolArray, ties: Iterable[tuple[int, int]]) -> BoolArray:
+    """Held-out patients who share a byte-equal image with a training patient: of no use as a control.
+
+    Such an image on both sides would make the control of every membership test a member. The training side is never
+    changed for it: who trains must not depend on who else is there.
+
+    Args:
+        holdout: (P,) bool from :func:`draw_split`.
+        ties: Pairs of patient indices that share an image.
+
+    Returns:
+        (P,) bool, True for held-out patients who are left out of the audit.
+    """
+    aside = np.zeros_like(holdout)
+    for one, other in ties:
+        if holdout[one] != holdout[other]:
+            aside[one if holdout[one] else other] = True
+    return aside
 
 
-def _groups(patients: int, together: Iterable[tuple[int, int]]) -> list[list[int]]:
-    """Connected patients (union-find with path halving)."""
-    parent = list(range(patients))
-
-    def root(index: int) -> int:
-        while parent[index] != index:
-            parent[index] = parent[parent[index]]
-            index = parent[index]
-        return index
-
-    for one, other in together:
-        parent[root(one)] = root(other)
-    groups: dict[int, list[int]] = {}
-    for index in range(patients):
-        groups.setdefault(root(index), []).append(index)
-    return list(groups.values())
+def _place(key: bytes, patient: str) -> int:
+    """Where a patient falls in [0, 2^64)."""
+    digest = hashlib.blake2b(patient.encode("utf-8", "surrogateescape"), key=key, digest_size=8).digest()
+    return int.from_bytes(digest, "big")

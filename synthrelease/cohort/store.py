@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
@@ -56,7 +57,8 @@ class CohortManifest:
         refused: Images (and files) left out, by reason.
         notes: Remarks on what was put right, counted.
         train_patients: Patients that the generator sees.
-        holdout_patients: Patients that it never sees; 0 for an archive.
+        holdout_patients: Patients that it never sees and that serve as the audit's control; 0 for an archive.
+        aside_patients: Patients that it never sees and that serve for nothing: they share an image with a training one.
         holdout_fraction: Asked for; None for an archive.
         split_seed: The recorded draw, hexadecimal; None for an archive.
         duplicates_across_patients: Images whose pixels also occur under another patient.
@@ -73,6 +75,7 @@ class CohortManifest:
     notes: dict[str, int]
     train_patients: int
     holdout_patients: int
+    aside_patients: int
     holdout_fraction: float | None
     split_seed: str | None
     duplicates_across_patients: int
@@ -97,7 +100,8 @@ class CohortStore:
         manifest: See `CohortManifest`.
         labels: (N,) int64 class indices.
         patient: (N,) int64 indices into `patient_ids`.
-        holdout: (P,) bool.
+        holdout: (P,) bool, not a training patient.
+        aside: (P,) bool, of these, on neither side.
         has_mask: (N,) bool.
         image_ids: N ids. Private.
         patient_ids: P ids. Private.
@@ -117,14 +121,15 @@ class CohortStore:
             self.image_ids: list[str] = ids["images"]
             self.patient_ids: list[str] = ids["patients"]
             self.pixel_digests: list[str] = ids["pixel_digests"]
-            with np.load(folder / ARRAYS, allow_pickle=False) as arrays:
+            with (folder / ARRAYS).open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
                 self.labels: IndexArray = arrays["labels"]
                 self.patient: IndexArray = arrays["patient"]
                 self.holdout: BoolArray = arrays["holdout"]
+                self.aside: BoolArray = arrays["aside"]
                 self.has_mask: BoolArray = arrays["has_mask"]
             self._images = np.load(folder / IMAGES, mmap_mode="r", allow_pickle=False)
             self._masks = np.load(folder / MASKS, mmap_mode="r" if self.manifest.segments else None, allow_pickle=False)
-        except (OSError, KeyError, TypeError, ValueError) as error:
+        except (OSError, EOFError, KeyError, TypeError, ValueError, BadZipFile) as error:
             raise IntegrityError("the cohort store cannot be read", fix=_FIX) from error
         self._check_shapes()
         self._by_patient = np.argsort(self.patient, kind="stable")
@@ -148,7 +153,7 @@ class CohortStore:
             and self._images.dtype == np.uint16
             and self._masks.dtype == np.uint8
             and self.labels.shape == self.patient.shape == self.has_mask.shape == (m.images,)
-            and self.holdout.shape == (m.patients,)
+            and self.holdout.shape == self.aside.shape == (m.patients,)
             and len(self.image_ids) == len(self.pixel_digests) == m.images
             and len(self.patient_ids) == m.patients
         )
@@ -167,23 +172,27 @@ class CohortStore:
     def images(self, rows: IndexArray) -> FloatArray:
         """(n, 1, R, R) float32 in [-1, 1]."""
         levels = self._images[rows].astype(np.float32)
-        return (levels * np.float32(2 / IMAGE_STEPS) - np.float32(1))[:, None]
+        unit = levels * np.float32(2 / IMAGE_STEPS) - np.float32(1)
+        return np.asarray(unit[:, None], dtype=np.float32)
 
     def masks(self, rows: IndexArray) -> FloatArray:
         """(n, K, R, R) float32 in [0, 1]: the share of each pixel that the segment covers; 0 without a mask."""
-        return self._masks[rows].astype(np.float32) * np.float32(1 / MASK_STEPS)
+        return np.asarray(self._masks[rows] * np.float32(1 / MASK_STEPS), dtype=np.float32)
 
     def patients(self, split: Split = Split.ALL) -> IndexArray:
         """Patient indices of a side, ascending."""
         if split is Split.ALL:
             return np.arange(len(self.patient_ids), dtype=np.int64)
-        return np.flatnonzero(self.holdout == (split is Split.HOLDOUT)).astype(np.int64)
+        return np.flatnonzero(self._on(split)).astype(np.int64)
 
     def rows(self, split: Split = Split.ALL) -> IndexArray:
         """Image rows of a side, ascending."""
         if split is Split.ALL:
             return np.arange(len(self.patient), dtype=np.int64)
-        return np.flatnonzero(self.holdout[self.patient] == (split is Split.HOLDOUT)).astype(np.int64)
+        return np.flatnonzero(self._on(split)[self.patient]).astype(np.int64)
+
+    def _on(self, split: Split) -> BoolArray:
+        return self.holdout & ~self.aside if split is Split.HOLDOUT else ~self.holdout
 
     def rows_of(self, patient: int) -> IndexArray:
         """Image rows of one patient, ascending."""

@@ -73,4 +73,5 @@ def to_unit(
 
 def _between(values: FloatArray, low: float, high: float) -> FloatArray:
     scale = np.float32(2 / (high - low))
-    return np.clip((values - np.float32(low)) * scale - np.float32(1), -1, 1)
+    shown = (values - np.float32(low)) * scale - np.float32(1)
+    return np.asarray(np.clip(shown, -1, 1), dtype=np.float32)

@@ -41,7 +41,7 @@ class LinearWindow:
             shown = (values > c - np.float32(0.5)).astype(np.float32)
         else:
             shown = (values - (c - np.float32(0.5))) / (w - 1) + np.float32(0.5)
-        return np.clip(shown, 0, 1)
+        return np.asarray(np.clip(shown, 0, 1), dtype=np.float32)
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class ValueTable:
     def applied(self, values: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Values mapped to [0, 1] (PS3.3, section C.11.2.1.1)."""
         index = np.clip(np.rint(values) - self.first, 0, len(self.entries) - 1).astype(np.int64)
-        return self.entries[index]
+        return np.asarray(self.entries[index], dtype=np.float32)
 
 
 def voi_of(dataset: Dataset, *, signed: bool) -> tuple[LinearWindow | ValueTable | None, bool]:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from math import inf, isfinite, sqrt
 from typing import Any
 
@@ -105,6 +106,18 @@ def _grouped(mechanisms: Iterable[Mechanism]) -> list[tuple[float, float, int]]:
     return groups
 
 
+@lru_cache(maxsize=64)
+def _loss_of(groups: tuple[tuple[float, float, int], ...], interval: float) -> Any:
+    from dp_accounting.pld import privacy_loss_distribution as pld
+
+    total: Any = None
+    for sigma, q, steps in groups:
+        one = pld.from_gaussian_mechanism(sigma, sampling_prob=q, value_discretization_interval=interval)
+        part = one.self_compose(steps) if steps > 1 else one
+        total = part if total is None else total.compose(part)
+    return total
+
+
 def privacy_loss(mechanisms: Iterable[Mechanism], interval: float = FINE) -> Any:
     """The privacy loss distribution of everything composed, or None for no mechanism at all.
 
@@ -112,14 +125,7 @@ def privacy_loss(mechanisms: Iterable[Mechanism], interval: float = FINE) -> Any
         mechanisms: What was or will be run.
         interval: Grid of the discretisation; the estimate is an upper bound at every grid, tighter at a finer one.
     """
-    from dp_accounting.pld import privacy_loss_distribution as pld
-
-    total: Any = None
-    for sigma, q, steps in _grouped(mechanisms):
-        one = pld.from_gaussian_mechanism(sigma, sampling_prob=q, value_discretization_interval=interval)
-        part = one.self_compose(steps) if steps > 1 else one
-        total = part if total is None else total.compose(part)
-    return total
+    return _loss_of(tuple(_grouped(mechanisms)), interval)
 
 
 def epsilon_of(mechanisms: Iterable[Mechanism], delta: float, interval: float = FINE) -> float:

@@ -8,6 +8,7 @@ approximate; the guarantee is not: the last multiplier is found with the real ac
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from math import exp, expm1, log, log1p, sqrt
 
 from scipy.optimize import brentq
@@ -108,14 +109,29 @@ def calibrate(
         raise PolicyError(
             "no mechanism to calibrate: no moments and no gradient steps", fix="Set privacy.steps above 0."
         )
+    return _calibrated(epsilon, delta, tuple(shares.items()), moments_share, sampling_probability, steps)
+
+
+@lru_cache(maxsize=32)
+def _calibrated(
+    epsilon: float,
+    delta: float,
+    shares: tuple[tuple[str, float], ...],
+    moments_share: float,
+    sampling_probability: float,
+    steps: int,
+) -> tuple[Mechanism, ...]:
     mu = mu_of(epsilon, delta)
     if not steps:
-        return _solve(lambda scale: split_moments(mu / scale, shares), 1.0, epsilon, delta)
-    released = split_moments(mu * sqrt(moments_share), shares) if shares else ()
+        return _solve(lambda scale: split_moments(mu / scale, dict(shares)), 1.0, epsilon, delta)
+    released = split_moments(mu * sqrt(moments_share), dict(shares)) if shares else ()
     left = mu**2 * (1 - moments_share if shares else 1.0)
     guess = 1 / sqrt(log1p(left / (sampling_probability**2 * steps)))
     return _solve(
-        lambda sigma: (*released, Mechanism(GRADIENT_STEPS, sigma, sampling_probability, steps)), guess, epsilon, delta
+        lambda sigma: (*released, Mechanism(GRADIENT_STEPS, sigma, sampling_probability, steps)),
+        guess,
+        epsilon,
+        delta,
     )
 
 

@@ -49,11 +49,15 @@ def opacus_problems(module: nn.Module) -> list[str]:
 
 
 def _random_like(inputs: Inputs, rng: torch.Generator) -> dict[str, Tensor]:
-    """Floating inputs drawn anew, others as they are."""
-    return {
-        name: torch.randn(value.shape, generator=rng, dtype=value.dtype) if value.is_floating_point() else value.clone()
-        for name, value in inputs.items()
-    }
+    """Other inputs of the same shapes: arrays get normals added, one number an example (a noise level) keeps its sign."""
+
+    def changed(value: Tensor) -> Tensor:
+        if not value.is_floating_point():
+            return value.clone()
+        normal = torch.randn(value.shape, generator=rng, dtype=value.dtype)
+        return value * (0.3 * normal).exp() if value.ndim == 1 else value + normal
+
+    return {name: changed(value) for name, value in inputs.items()}
 
 
 def _mixes(module: nn.Module, loss: Loss, inputs: Mapping[str, Tensor], rng: torch.Generator) -> str | None:
@@ -72,6 +76,8 @@ def _mixes(module: nn.Module, loss: Loss, inputs: Mapping[str, Tensor], rng: tor
     rows = next(iter(inputs.values())).shape[0]
     if losses.shape != (rows,):
         return f"the loss has shape {tuple(losses.shape)} for {rows} examples; one number an example is needed"
+    if not bool(torch.isfinite(losses).all()):
+        return "the loss of ordinary random inputs is not finite, so nothing can be tried"
     floats = [v for v in leaves.values() if v.is_floating_point()]
     for i in range(rows):
         gradients = torch.autograd.grad(losses[i], floats, retain_graph=True, allow_unused=True)
@@ -85,8 +91,7 @@ def _mixes(module: nn.Module, loss: Loss, inputs: Mapping[str, Tensor], rng: tor
             return "the loss of equal inputs differs from call to call: it keeps state or draws inside the loss"
         other = _random_like(inputs, rng)
         changed = {
-            n: torch.cat([v.detach()[:1], other[n][1:] * 3 if v.is_floating_point() else v[1:]])
-            for n, v in leaves.items()
+            n: torch.cat([v.detach()[:1], other[n][1:] if v.is_floating_point() else v[1:]]) for n, v in leaves.items()
         }
         moved = (loss(forward, changed)[0] - losses[0]).abs() > 1e-4 * (1 + losses[0].abs())
     return "changing other examples changes one example's loss" if bool(moved) else None

@@ -3,8 +3,8 @@
 Whoever knows the seed of the noise can subtract the noise. So production code constructs :class:`OsNoise` and nothing
 else; it holds no state, nothing of it can be written to a checkpoint. Tests put another :class:`NoiseSource` in.
 
-A normal variate is the inverse normal distribution function of a uniform on the midpoints of a 2^-53 grid: no tail is
-cut short of 8.2 standard deviations. Sums are rounded to a grid after the noise is added, so that the low bits of a
+A normal variate is the inverse normal distribution function of a uniform on the midpoints of a 2^-52 grid: no tail is
+cut short of 8.2 standard deviations. (Midpoints of a 2^-53 grid do not fit a double: the last would be 1, and infinite.) Sums are rounded to a grid after the noise is added, so that the low bits of a
 double tell nothing of the value below the noise (Mironov, CCS 2012). That is a mitigation, not a proof.
 """
 
@@ -53,7 +53,7 @@ class OsNoise:
         for start in range(0, size, BLOCK):
             part = out[start : start + BLOCK]
             bits = np.frombuffer(os.urandom(8 * part.size), dtype=np.uint64)
-            part[:] = ndtri(((bits >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53)
+            part[:] = ndtri(((bits >> np.uint64(12)).astype(np.float64) + 0.5) * 2.0**-52)
         return out
 
     def bernoulli(self, size: int, probability: float) -> BoolArray:

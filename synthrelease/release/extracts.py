@@ -18,26 +18,13 @@ WITHHELD = "withheld"
 
 # A name of a place on somebody's machine: /a/b, ~/a, C:\a, file:... ; a fraction or a URL is none.
 _PLACE = re.compile(r"(?<![\w:/.\-])(?:/[\w.\-~@]+){2,}|(?<![\w])~/|\b[A-Za-z]:\\|\bfile:", re.ASCII)
-_PRIVATE_KEYS = re.compile(r"(^|_)(path|paths|folder|source|host|hostname|user|username|patient_ids?|uids?)$")
+_PRIVATE_KEYS = re.compile(r"(^|_)(cohort|path|paths|folder|source|host|hostname|user|username|patient_ids?|uids?)$")
 _FIELDS = {
     "plan.json": ("schema", "parents", "privacy", "audit", "ledger", "warnings", "versions"),
-    "training.json": (
-        *("schema", "parents", "privacy", "generator", "parameters", "spec", "steps_done", "resumed"),
-        *("seed", "seeds", "versions", "seconds", "started", "finished"),
-    ),
+    "training.json": (*("schema", "run", "parents", "privacy", "generator", "steps", "seed", "seeds", "versions"),),
     "archive.json": (
-        *("schema", "parents", "archive_digest", "files", "images", "patients", "class_counts", "release_name"),
-        *(
-            "segments",
-            "resolution",
-            "seed",
-            "versions",
-            "sampler",
-            "release_date",
-            "modality",
-            "body_part",
-            "conformance",
-        ),
+        *("schema", "parents", "archive_digest", "files", "images", "segmentations", "class_counts", "release_name"),
+        *("segments", "resolution", "spacing_mm", "size_bytes", "seed", "filtered", "versions"),
     ),
 }
 _FINDING = (
@@ -107,6 +94,8 @@ def record_extract(name: str, record: Mapping[str, Any], digest: str, private: I
         private: See :func:`without_places`.
     """
     kept = {field: record[field] for field in _FIELDS[name] if field in record}
+    if "parents" not in kept and "policy" in (record.get("digests") or {}):
+        kept["parents"] = {"policy": record["digests"]["policy"]}  # not the cohort's digest: it would confirm a guess
     files = kept.pop("files", None)
     extract: dict[str, Any] = without_places(kept, private)
     if files is not None:  # relative names inside of the archive

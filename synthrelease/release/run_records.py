@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -150,6 +151,15 @@ def require_passing_audit(audit: dict[str, Any], verb: str) -> None:
     )
 
 
+def named_parent(record: Mapping[str, Any], stage: str) -> str | None:
+    """The digest by which a record names what it was made from: among its parents, else among its digests."""
+    for place in ("parents", "digests"):
+        named = (record.get(place) or {}).get(stage)
+        if named is not None:
+            return str(named)
+    return None
+
+
 def require_chain(run: RunRecords) -> None:
     """Each record must name the digest of the record that it was made from.
 
@@ -158,8 +168,8 @@ def require_chain(run: RunRecords) -> None:
     """
     judged = run.audit.get("digests") or {}
     links = (
-        (TRAINING, POLICY, (run.training.get("parents") or {}).get("policy"), run.policy_digests),
-        (ARCHIVE, TRAINING, (run.archive.get("parents") or {}).get("training"), {run.digests.training}),
+        (TRAINING, POLICY, named_parent(run.training, "policy"), run.policy_digests),
+        (ARCHIVE, TRAINING, named_parent(run.archive, "training"), {run.digests.training}),
         (AUDIT, POLICY, judged.get("policy"), run.policy_digests),
         (AUDIT, TRAINING, judged.get("training"), {run.digests.training}),
         (AUDIT, ARCHIVE, judged.get("archive"), run.archive_digests),

@@ -16,7 +16,7 @@ from synthrelease.release.approvals import APPROVALS, NEEDED, Approval, Event, a
 from synthrelease.release.chain import from_lines
 from synthrelease.release.dates import parse_time, stamp
 from synthrelease.release.pack import MANIFEST, RELEASE, ReleaseRecord, parse_manifest, read_release
-from synthrelease.release.run_records import ARCHIVE, AUDIT, POLICY, TRAINING
+from synthrelease.release.run_records import ARCHIVE, AUDIT, POLICY, TRAINING, named_parent
 
 _FIX = "Do not use this copy; ask the sender for the pack again."
 
@@ -105,7 +105,7 @@ def _records_chain(pack: Path, record: ReleaseRecord, files: dict[str, str]) -> 
             broken.append(AUDIT)
         if judged["training"] != record.digests["training"] or audit["verdict"] != Verdict.PASS:
             broken.append(AUDIT)
-        if judged["policy"] != records[TRAINING]["parents"]["policy"]:
+        if judged["policy"] != named_parent(records[TRAINING], "policy"):
             broken.append(TRAINING)
     except (KeyError, TypeError, AttributeError) as error:
         raise IntegrityError("a record in evidence/ is not a record of synthrelease", fix=_FIX) from error

@@ -19,7 +19,12 @@ def _svg(width: float, height: float, title: str, parts: Sequence[Markup], style
 
 
 def interval_strip(
-    low: float | None, value: float | None, high: float | None, threshold: float | None, baseline: float | None, title: str
+    low: float | None,
+    value: float | None,
+    high: float | None,
+    threshold: float | None,
+    baseline: float | None,
+    title: str,
 ) -> Markup:
     """One number on a line: interval as a bar, value as a dot, threshold as a tall line, baseline as a hollow mark."""
     points = [x for x in (low, value, high, threshold, baseline) if x is not None]
@@ -109,13 +114,10 @@ def likeness(pairs: Sequence[tuple[float, float, bool, str]]) -> Markup:
             parts.append(_DOT.format("pair", across(holdout), up(train), 4.5, name))
     parts.append(_TEXT.format("note", 222, 366, "middle", "likeness to the nearest held-out image"))
     parts.append(_TEXT.format("note", 62, 12, "start", "likeness to the nearest training image"))
-    legend = Markup('<g><circle class="pair" cx="420" cy="60" r="4.5"/>{}<rect class="control" x="416" y="80" width="8" height="8"/>{}</g>')
-    parts.append(
-        legend.format(
-            _TEXT.format("label", 432, 64, "start", "synthetic image"),
-            _TEXT.format("label", 432, 88, "start", "control: two real patients"),
-        )
-    )
+    parts.append(Markup('<circle class="pair" cx="420" cy="60" r="4.5"/>'))
+    parts.append(_TEXT.format("label", 432, 64, "start", "synthetic image"))
+    parts.append(Markup('<rect class="control" x="416" y="80" width="8" height="8"/>'))
+    parts.append(_TEXT.format("label", 432, 88, "start", "control: two real patients"))
     parts.append(_TEXT.format("note", 416, 120, "start", "Above the line: nearer to training"))
     parts.append(_TEXT.format("note", 416, 136, "start", "than to patients never seen."))
     return _svg(640, 374, "Likeness of each look-alike to training and to held-out images", parts)
@@ -123,5 +125,3 @@ def likeness(pairs: Sequence[tuple[float, float, bool, str]]) -> Markup:
 
 def _short(text: str, length: int) -> str:
     return text if len(text) <= length else text[: length - 1] + "…"
-
-

@@ -43,12 +43,12 @@ class Figures:
         """A share of one as per cent.
 
         >>> Figures(Edition.EXTERNAL).percent(0.6649)
-        '66.5 %'
+        '66.5\\u202f%'
         """
         if not isinstance(value, int | float) or not math.isfinite(value):
             return NONE
         text = plain(100 * value, 3)
-        return f"{text} %"
+        return f"{text}{_THIN}%"
 
     def interval(self, low: Any, high: Any) -> str:
         """Both ends of an interval, or an en dash when neither is known."""
@@ -61,7 +61,7 @@ def plain(value: Any, digits: int) -> str:
     """A number to so many significant digits, without an exponent where it stays short.
 
     >>> plain(-0.00001, 3), plain(250, 2), plain(8.0, 3), plain(None, 3)
-    ('\\u22121e-05', '250', '8', '\\u2013')
+    ('\\u22121e-5', '250', '8', '\\u2013')
     """
     if isinstance(value, bool) or not isinstance(value, int | float):
         return NONE
@@ -72,7 +72,7 @@ def plain(value: Any, digits: int) -> str:
         return "0"
     size = abs(rounded)
     if size >= 1e7 or size < 1e-4:
-        text = f"{rounded:g}"
+        text = f"{rounded:g}".replace("e-0", "e-").replace("e+0", "e")
     elif size >= 1000:
         text = f"{rounded:,.0f}".replace(",", _THIN)
     else:

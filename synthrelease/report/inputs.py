@@ -38,7 +38,9 @@ class ContactSheet:
 
     def __post_init__(self) -> None:
         if self.images.ndim != 3 or len(self.labels) != len(self.images):
-            raise ValueError(f"images (N, H, W) with N labels expected, got {self.images.shape} and {len(self.labels)} labels")
+            raise ValueError(
+                f"images (N, H, W) with N labels expected, got {self.images.shape} and {len(self.labels)} labels"
+            )
         if self.masks is not None and self.masks.shape[:2] != (len(self.images), len(self.segments)):
             raise ValueError(f"masks (N, K, H, W) with K segments expected, got {self.masks.shape}")
 

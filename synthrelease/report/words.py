@@ -24,7 +24,10 @@ VERDICTS = {
 NOT_ASSESSED = Word("Not assessed", "–", "none")
 
 DECISIONS = {
-    Verdict.PASS: ("No objection found", "Every required check passed. Whether to release is for the people named below to decide."),
+    Verdict.PASS: (
+        "No objection found",
+        "Every required check passed. Whether to release is for the people named below to decide.",
+    ),
     Verdict.FAIL: ("Do not release", "At least one required check found a reason not to release this archive."),
     Verdict.INCONCLUSIVE: (
         "Needs review",
@@ -35,7 +38,10 @@ DECISIONS = {
 CRITERIA = {
     Criterion.SINGLING_OUT: ("Singled out?", "Can one person's image be found in, or rebuilt from, the archive?"),
     Criterion.LINKABILITY: ("Linked?", "Can a synthetic record be tied to a real one, in the archive or elsewhere?"),
-    Criterion.INFERENCE: ("Inferred?", "Does the archive reveal something about a person that a stranger could not guess?"),
+    Criterion.INFERENCE: (
+        "Inferred?",
+        "Does the archive reveal something about a person that a stranger could not guess?",
+    ),
     Criterion.MEMBERSHIP: ("Was I in it?", "Can somebody tell whether a person's images trained the generator?"),
 }
 NO_CHECK = "No check of this run answers this question. It was not looked at; that says nothing either way."
@@ -59,7 +65,10 @@ NOT_PROTECTED = (
 INTERNAL_BANNER = "INTERNAL: shows real patients. Personal data. Do not copy, send or publish."
 
 GLOSSARY = (
-    ("Advantage", "How much more often a membership attack is right about members than wrong about others; 0 is blind guessing."),
+    (
+        "Advantage",
+        "How much more often a membership attack is right about members than wrong about others; 0 is blind guessing.",
+    ),
     ("Baseline", "The same number measured where nothing can have leaked: on held-out patients, or by chance."),
     ("Delta (δ)", "The chance with which the bound of epsilon need not hold."),
     (
@@ -69,7 +78,10 @@ GLOSSARY = (
     ),
     ("False positive rate (FPR)", "Share of people outside the cohort whom an attack wrongly accuses of being in it."),
     ("Holdout", "Patients of the same cohort whom the generator never saw. They show what ordinary likeness is."),
-    ("Interval", "The range in which the true number lies with the stated confidence. The bad end is compared with the threshold."),
+    (
+        "Interval",
+        "The range in which the true number lies with the stated confidence. The bad end is compared with the threshold.",
+    ),
     ("Mu (μ)", "The same bound as one number of Gaussian differential privacy; comparable across different deltas."),
     ("Power", "What a check could have seen: known leaks are planted in a copy of the archive and counted when found."),
     ("True positive rate (TPR)", "Share of people in the cohort whom an attack rightly names."),

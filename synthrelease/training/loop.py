@@ -21,7 +21,7 @@ from synthrelease.privacy.clipping import clipped_gradient_sum, patients_at_once
 from synthrelease.privacy.mechanism import noisy_sum
 from synthrelease.privacy.noise import NoiseSource
 from synthrelease.privacy.sampling import draw_images, draw_patients
-from synthrelease.training.patients import TrainingPatients
+from synthrelease.training.patients import Rows, TrainingPatients
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def private_gradient(
     block = patients_at_once(rows_each)
     everyone = np.arange(len(patients), dtype=np.int64)
 
-    def blocks(player: Player, drawn: np.ndarray) -> Iterator[dict[str, Tensor]]:  # type: ignore[type-arg]
+    def blocks(player: Player, drawn: Rows) -> Iterator[dict[str, Tensor]]:
         entropy = noise.entropy()
         which = np.random.default_rng(entropy)
         rng = torch.Generator().manual_seed(noise.entropy())

@@ -9,6 +9,7 @@ none, diffusion      plain steps on real images
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
@@ -27,7 +28,7 @@ from synthrelease.privacy.noise import NoiseSource
 from synthrelease.training.checkpoint import Array, Checkpoint, Position
 from synthrelease.training.events import EventLog
 from synthrelease.training.interrupt import StopRequest
-from synthrelease.training.loop import Gradient, Stepper, no_images, plain_gradient, private_gradient, seeded
+from synthrelease.training.loop import Gradient, Stepper, no_images, plain_gradient, private_gradient
 from synthrelease.training.moments import COUNTS, SECOND, SUMS, fit_moments
 from synthrelease.training.patients import TrainingPatients
 from synthrelease.training.progress import TrainingProgress
@@ -190,7 +191,7 @@ class TrainingRun:
         rate = settings.private_learning_rate if private else settings.learning_rate
         return [Stepper(p, learning_rate=rate, decay=settings.ema_decay) for p in generator.players()]
 
-    def _real_batch(self, settings: DiffusionGenerator):  # type: ignore[no-untyped-def]
+    def _real_batch(self, settings: DiffusionGenerator) -> Callable[[int, torch.Generator], Batch]:
         rows = self.patients.all_rows
 
         def batch(step: int, rng: torch.Generator) -> Batch:

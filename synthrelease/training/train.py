@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -82,10 +83,6 @@ def train(
     )
 
 
-class Reader(Images, Protocol):
-    """What a run reads of a store."""
-
-
 def train_with(
     policy: Policy,
     images: Images,
@@ -116,7 +113,7 @@ def train_with(
             return dict(read_json(run_folder / RECORD))
     else:
         identity = _begin(policy, plan, identity, checkpoint, ledger, progress)
-    account = Account(checkpoint.account_path, plan, identity.reservation, resume=resume) if plan else None
+    account = Account(checkpoint.account_path, plan, identity.reservation, resume=True) if plan else None
     spec = spec_of(policy)
     with listening() as stop:
         run = TrainingRun(
@@ -172,6 +169,10 @@ def _begin(
     )
     if charge.body.get("over_cap"):
         progress.notice(str(charge.body["over_cap"]))
-    begun = RunIdentity(**{**identity.__dict__, "reservation": charge.reservation})
+    begun = replace(identity, reservation=charge.reservation)
+    # What a process left that died before run.json never counted anything: counting comes after.
+    checkpoint.account_path.unlink(missing_ok=True)
+    if plan is not None:
+        Account(checkpoint.account_path, plan, begun.reservation, resume=False)
     checkpoint.begin(begun)
     return begun

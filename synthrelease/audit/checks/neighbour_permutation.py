@@ -47,7 +47,8 @@ class NeighbourPermutation:
             if count > pool:
                 break
             seen = [
-                permutation_p(with_plants(matches, plants, count, rng), is_train, POWER_PERMUTATIONS, rng) <= POWER_ALPHA
+                permutation_p(with_plants(matches, plants, count, rng), is_train, POWER_PERMUTATIONS, rng)
+                <= POWER_ALPHA
                 for _ in range(REPETITIONS)
             ]
             recall[f"{share:.0%} copies"] = float(np.mean(seen))

@@ -60,7 +60,8 @@ class Denoiser(nn.Module):
         """(N, 1 + K, H, W) picture plus sigma times noise, (N,) sigma, (N,) labels -> (N, 1 + K, H, W) picture."""
         level = sigma[:, None, None, None]
         raw = self.network(precondition.in_scale(level) * noisy, precondition.noise_input(sigma), labels)
-        return precondition.skip_scale(level) * noisy + precondition.out_scale(level) * raw
+        denoised: Tensor = precondition.skip_scale(level) * noisy + precondition.out_scale(level) * raw
+        return denoised
 
 
 def pictures(batch: Batch) -> Tensor:
@@ -145,7 +146,7 @@ class DiffusionGenerator:
         self.denoiser.eval()
         parts = [
             heun(self.denoiser, noise, classes, self._steps)
-            for noise, classes in zip(start.split(CHUNK), labels.split(CHUNK), strict=True)
+            for noise, classes in zip(torch.split(start, CHUNK), torch.split(labels, CHUNK), strict=True)
         ]
         done = torch.cat(parts).clamp(-1.0, 1.0)
         return Batch(images=done[:, :1], masks=(done[:, 1:] + 1.0) / 2.0, labels=labels)

@@ -7,6 +7,7 @@ gradients can then be taken by hooks on layers as well as by ``torch.func``. No 
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +34,16 @@ def doubled(x: Tensor) -> Tensor:
     return x[:, :, :, None, :, None].expand(n, c, h, 2, w, 2).reshape(n, c, 2 * h, 2 * w)
 
 
+def place_waves(side: int, waves: int) -> Tensor:
+    """(waves^2 - 1, side, side) products of cosines in row and column, each in [-1, 1]: where a pixel is.
+
+    A convolution alone knows its place only by the border; organs sit at places.
+    """
+    at = (torch.arange(side, dtype=torch.float32) + 0.5) / side
+    axis = (math.pi * torch.arange(waves, dtype=torch.float32)[:, None] * at).cos()
+    return (axis[:, None, :, None] * axis[None, :, None, :]).reshape(-1, side, side)[1:]
+
+
 def _norm(channels: int) -> nn.GroupNorm:
     return nn.GroupNorm(math.gcd(channels, 8), channels)
 
@@ -48,20 +59,19 @@ def _conv(inputs: int, outputs: int, size: int = 3, *, zero: bool = False, strid
 class Block(nn.Module):
     """Residual block, told of noise level and class by a scale and shift of its channels (FiLM)."""
 
-    def __init__(self, inputs: int, outputs: int, knowledge: int) -> None:
+    def __init__(self, channels: int, knowledge: int) -> None:
         super().__init__()
-        self.norm_in = _norm(inputs)
-        self.conv_in = _conv(inputs, outputs)
-        self.film = nn.Linear(knowledge, 2 * outputs)
-        self.norm_out = _norm(outputs)
-        self.conv_out = _conv(outputs, outputs, zero=True)
-        self.skip = nn.Identity() if inputs == outputs else _conv(inputs, outputs, 1)
+        self.norm_in = _norm(channels)
+        self.conv_in = _conv(channels, channels)
+        self.film = nn.Linear(knowledge, 2 * channels)
+        self.norm_out = _norm(channels)
+        self.conv_out = _conv(channels, channels, zero=True)
 
     def forward(self, x: Tensor, knowledge: Tensor) -> Tensor:
         y = self.conv_in(functional.silu(self.norm_in(x)))
         scale, shift = self.film(knowledge)[:, :, None, None].chunk(2, dim=1)
         y = functional.silu(self.norm_out(y) * (1.0 + scale) + shift)
-        return torch.as_tensor(self.skip(x) + self.conv_out(y))
+        return torch.as_tensor(x + self.conv_out(y))
 
 
 class UNet(nn.Module):
@@ -75,12 +85,14 @@ class UNet(nn.Module):
         width: Channels of the first level; the lower levels have twice as many.
     """
 
-    FREQUENCIES = 8
+    FREQUENCIES = 5
     FINE = 8
+    PLACES = 4
 
     def __init__(self, channels: int, classes: int, resolution: int, factor: int, width: int) -> None:
         super().__init__()
         self.factor = factor
+        self.channels = channels
         knowledge = 2 * width
         self.noise = nn.Linear(2 * self.FREQUENCIES, knowledge)
         self.label = nn.Embedding(classes, knowledge)
@@ -90,18 +102,21 @@ class UNet(nn.Module):
         # A third level where it halves evenly: 16 -> 8 -> 4. 28 px gives 14 -> 7 and stops.
         depth = 2 if side % 4 == 0 else 1
         widths = [width] + [2 * width] * depth
-        self.stem = _conv(channels * factor**2, width)
+        self.register_buffer("places", place_waves(side, self.PLACES), persistent=False)
+        self.stem = _conv(channels * factor**2 + self.PLACES**2 - 1, width)
         self.downs = nn.ModuleList()
         self.shrinks = nn.ModuleList()
-        for outer, inner in zip(widths, widths[1:], strict=False):
-            self.downs.append(Block(outer, outer, knowledge))
+        for outer, inner in pairwise(widths):
+            self.downs.append(Block(outer, knowledge))
             self.shrinks.append(_conv(outer, inner, stride=2))
-        self.middle = Block(widths[-1], widths[-1], knowledge)
+        self.middle = Block(widths[-1], knowledge)
         self.ups = nn.ModuleList()
+        self.widens = nn.ModuleList()
         for outer, inner in zip(reversed(widths[:-1]), reversed(widths[1:]), strict=True):
-            self.ups.append(Block(inner + outer, outer, knowledge))
+            self.widens.append(_conv(inner, outer, 1))
+            self.ups.append(Block(outer, knowledge))
         self.norm = _norm(width)
-        self.spread = _conv(width, self.FINE * factor**2)
+        self.spread = _conv(width, (self.FINE + channels) * factor**2, 1)
         self.fine = _conv(self.FINE + channels, self.FINE)
         self.head = _conv(self.FINE, channels, zero=True)
 
@@ -113,15 +128,19 @@ class UNet(nn.Module):
         knowledge = functional.silu(self.noise(waves) + self.label(labels))
         knowledge = functional.silu(self.mix(knowledge))
 
-        h = self.stem(space_to_depth(x, self.factor))
+        places = self.places.to(x.dtype).expand(len(x), -1, -1, -1)
+        h = self.stem(torch.cat([space_to_depth(x, self.factor), places], dim=1))
         kept: list[Tensor] = []
         for block, shrink in zip(self.downs, self.shrinks, strict=True):
             h = block(h, knowledge)
             kept.append(h)
             h = shrink(h)
         h = self.middle(h, knowledge)
-        for block in self.ups:
-            h = block(torch.cat([doubled(h), kept.pop()], dim=1), knowledge)
-        h = self.spread(functional.silu(self.norm(h)))
-        h = torch.cat([depth_to_space(h, self.factor), x], dim=1)
-        return torch.as_tensor(self.head(functional.silu(self.fine(h))))
+        for block, widen in zip(self.ups, self.widens, strict=True):
+            # Skips are added, not joined: half the weights, which is half the noise under privacy.
+            h = block(doubled(widen(h)) + kept.pop(), knowledge)
+        h = depth_to_space(self.spread(functional.silu(self.norm(h))), self.factor)
+        # The coarse answer takes a short way out; the fine layer, which also sees the input, mends its block pattern.
+        coarse, h = h.split([self.channels, self.FINE], dim=1)
+        h = functional.silu(self.fine(torch.cat([h, x], dim=1)))
+        return torch.as_tensor(coarse + self.head(h))

@@ -17,8 +17,9 @@ from synthrelease.errors import ApprovalError, AuditFailed, AuditInconclusive, I
 from synthrelease.records.digests import digest_of_file
 from synthrelease.records.files import atomic_write_text, read_json
 from synthrelease.release import ReleaseRecord, approve, refuse, seal
-from synthrelease.release.extracts import names_a_place, without_places
+from synthrelease.release.extracts import audit_extract, names_a_place, record_extract, without_places
 from synthrelease.release.pages import line
+from synthrelease.release.run_records import named_parent
 
 NOW = datetime(2026, 3, 1, 9, 30, tzinfo=UTC)
 
@@ -99,14 +100,28 @@ def test_extracts_keep_the_shape_and_name_their_record(signed: Path, tmp_path: P
     assert "details" not in audit["findings"][0]
 
 
-def test_fewer_than_two_approvals_do_not_seal(run: Path, tmp_path: Path) -> None:
-    for expected in ("there are 0", "there are 1"):
-        with pytest.raises(ApprovalError, match=expected) as caught:
-            seal(run, tmp_path / "pack", NOW)
-        assert caught.value.exit_code == 7
-        approve(run, "Ada Approver", "privacy officer", "fine", NOW)
-        if expected == "there are 1":
-            break
+def test_a_digest_of_the_cohort_does_not_leave() -> None:
+    record = {"schema": "synthrelease.training/1", "digests": {"policy": "p" * 64, "cohort": "c" * 64}}
+    extract = record_extract("training.json", record, "t" * 64)
+    assert extract["parents"] == {"policy": "p" * 64}
+    assert "c" * 64 not in json.dumps(extract)
+    audit = {"findings": [], "digests": {"cohort": "c" * 64, "policy": "p" * 64}}
+    assert audit_extract(audit, "a" * 64)["digests"] == {"cohort": "withheld", "policy": "p" * 64}
+
+
+def test_a_training_record_may_name_its_policy_among_its_digests() -> None:
+    assert named_parent({"parents": {"policy": "a"}, "digests": {"policy": "b"}}, "policy") == "a"
+    assert named_parent({"digests": {"policy": "b"}}, "policy") == "b"
+    assert named_parent({}, "policy") is None
+
+
+@pytest.mark.parametrize("people", [(), ("Ada Approver",)])
+def test_fewer_than_two_approvals_do_not_seal(run: Path, tmp_path: Path, people: tuple[str, ...]) -> None:
+    for name in people:
+        approve(run, name, "privacy officer", "fine", NOW)
+    with pytest.raises(ApprovalError, match=f"there are {len(people)}") as caught:
+        seal(run, tmp_path / "pack", NOW)
+    assert caught.value.exit_code == 7
     assert not (tmp_path / "pack").exists()
 
 

@@ -1,0 +1,44 @@
+"""Fréchet distance to the holdout, in units of what two halves of the holdout are apart."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from synthrelease.audit.case import AuditCase
+from synthrelease.audit.fidelity import halvings
+from synthrelease.audit.intervals import percentiles
+from synthrelease.audit.measurement import Measurement, holdout_missing, unable
+from synthrelease.features.distances import frechet
+from synthrelease.records.findings import Baseline, Criterion, Direction, Power, Statistic
+
+NAME = "Fréchet distance to the holdout, relative to holdout against itself"
+
+
+class FrechetDistance:
+    """FD(holdout A, synthetic) / FD(holdout A, holdout B) at equal numbers; 1 = as far as real from real."""
+
+    id = "frechet"
+    question = "How far are the synthetic images from real ones, on the whole?"
+    criterion = Criterion.FIDELITY
+    needs_sound_split = False
+
+    def measure(self, case: AuditCase, rng: np.random.Generator) -> Measurement:
+        """Median and spread of the ratio over random halves of the holdout."""
+        missing = holdout_missing(case)
+        if missing:
+            return unable(NAME, Direction.LOWER, missing, n=case.counts)
+        extractor, draws = halvings(case, rng)
+        ratio, ceiling = [], []
+        for half in draws:
+            unit = max(frechet(half.first, half.second), 1e-9)
+            ratio.append(frechet(half.first, half.synthetic) / unit)
+            ceiling.append(frechet(half.first, half.train) / unit)
+        value, interval = float(np.median(ratio)), percentiles(np.array(ratio))
+        return Measurement(
+            Statistic(NAME, value, interval.low, interval.high, 0.95, Direction.LOWER),
+            Baseline(holdout=float(np.median(ceiling))),
+            Power((interval.high - interval.low) / 2, "ratio, half width of the interval"),
+            case.counts,
+            note=f"{value:.1f} times the distance between two halves of the holdout",
+            details={"extractor": extractor},
+        )
