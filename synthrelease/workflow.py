@@ -18,7 +18,7 @@ from synthrelease.archive.sampler import draw_samples, label_draw
 from synthrelease.archive.writer import ArchiveSettings, write_archive
 from synthrelease.audit.case import AuditCase, case_from_stores
 from synthrelease.audit.profile import Profile, load_profile
-from synthrelease.audit.runner import run_audit
+from synthrelease.audit.runner import check_ids, run_audit
 from synthrelease.cohort.ingest import ingest
 from synthrelease.cohort.phantom import write_phantom_cohort
 from synthrelease.cohort.split import SplitDraw
@@ -82,7 +82,7 @@ def begin(desk: Desk, policy_name: str, cohort: str | None, *, resume: bool, ste
     if resume:
         return _unfinished(desk.home, digest)
     profile = shipped_file("audits", policy.audit.profile)
-    load_profile(profile)
+    load_profile(str(profile), check_ids())
     run = new_run(desk.home, stem or path.stem, kept, datetime.now(UTC))
     atomic_write_json(run.source, {"source": source if source == "phantom" else str(Path(source).resolve())})
     frozen = {"policy": digest, "audit_profile": policy.audit.profile, "audit_profile_digest": digest_of_file(profile)}
@@ -154,7 +154,23 @@ def train_run(desk: Desk, run: Run, *, resume: bool) -> dict[str, Any]:
     policy = policy_of(run)
     store = open_cohort(desk, run, policy)
     with threads(desk.threads):
-        return train(policy, store, run.folder, ledger=desk.ledger(policy), resume=resume, progress=desk.progress)
+        return train(policy, store, run.folder, ledger=desk.ledger(policy), resume=resume, progress=_Told(desk.progress))
+
+
+@dataclass(frozen=True)
+class _Told:
+    """Training's progress in the words of the whole job: epsilon so far becomes a short fact."""
+
+    progress: Progress
+
+    def stage(self, name: str, total: int) -> None:
+        self.progress.stage(f"training: {name}", total)
+
+    def step(self, done: int, epsilon: float | None) -> None:
+        self.progress.step(done, "" if epsilon is None else f"epsilon so far {epsilon:.2f}")
+
+    def notice(self, text: str) -> None:
+        self.progress.note(text)
 
 
 @contextmanager
@@ -244,7 +260,7 @@ def audit_run(desk: Desk, run: Run) -> dict[str, Any]:
         "archive": archive["archive_digest"],
         "audit_profile": digest_of_file(profile_file),
     }
-    return _judge(desk, run, case, load_profile(profile_file), policy.audit.seed, digests)
+    return _judge(desk, run, case, load_profile(str(profile_file), check_ids()), policy.audit.seed, digests)
 
 
 def archive_reading(cohort: CohortSettings) -> CohortSettings:
@@ -261,7 +277,7 @@ def _judge(
         record, annex = run_audit(case, profile, seed, progress=desk.progress, digests=digests)
     atomic_write_json(run.audit, record.to_json())
     atomic_write_json(run.annex, annex.to_json())
-    from synthrelease.report.inputs import write_reports
+    from synthrelease.report.writing import write_reports
 
     desk.progress.stage("writing the reports")
     write_reports(run, case, annex)

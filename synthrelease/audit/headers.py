@@ -22,7 +22,9 @@ from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
 
-WORD = re.compile(r"[^\W_]{3,}")
+WORD = re.compile("[^\\W_]{3,}|[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]{2}")
+"""Three letters or digits; two where a character is a syllable or more (Japanese, Chinese, Korean)."""
+
 UID = re.compile(r"(?<![0-9.])[0-9]+(?:\.[0-9]+){3,}(?![0-9.])")
 DATE = re.compile(r"(?<![0-9])(?:18|19|20)[0-9]{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])(?![0-9])")
 STANDARD_ROOT = "1.2.840.10008."

@@ -194,18 +194,12 @@ class _Taking:
         manifest = replace(manifest, digest=manifest.digest_with(self._folder))
         atomic_write_json(self._folder / MANIFEST, manifest.to_json())
 
-    def _shared(self) -> tuple[int, list[tuple[int, int]]]:
-        """How many images have pixels that another patient has too, and which patients that ties."""
+    def _shared(self) -> tuple[int, list[list[int]]]:
+        """How many images have pixels that another patient has too, and the patients of each such image."""
         owners: dict[str, set[int]] = {}
         for digest, patient in zip(self._digests, self._patient, strict=True):
             owners.setdefault(digest, set()).add(patient)
-        ties = [
-            (first, other)
-            for patients in owners.values()
-            if len(patients) > 1
-            for first, *others in [sorted(patients)]
-            for other in others
-        ]
+        ties = [sorted(patients) for patients in owners.values() if len(patients) > 1]
         return sum(len(owners[digest]) > 1 for digest in self._digests), ties
 
     def _counts(self) -> str:

@@ -66,7 +66,7 @@ def draw_split(patients: Sequence[str], fraction: float, seed: str) -> BoolArray
     return holdout
 
 
-def set_aside(holdout: BoolArray, ties: Iterable[tuple[int, int]]) -> BoolArray:
+def set_aside(holdout: BoolArray, ties: Iterable[Sequence[int]]) -> BoolArray:
     """Held-out patients who share a byte-equal image with a training patient: of no use as a control.
 
     Such an image on both sides would make the control of every membership test a member. The training side is never
@@ -74,15 +74,16 @@ def set_aside(holdout: BoolArray, ties: Iterable[tuple[int, int]]) -> BoolArray:
 
     Args:
         holdout: (P,) bool from :func:`draw_split`.
-        ties: Pairs of patient indices that share an image.
+        ties: For each image that several patients have, their indices.
 
     Returns:
         (P,) bool, True for held-out patients who are left out of the audit.
     """
     aside = np.zeros_like(holdout)
-    for one, other in ties:
-        if holdout[one] != holdout[other]:
-            aside[one if holdout[one] else other] = True
+    for patients in ties:
+        tied = np.asarray(patients)
+        if not holdout[tied].all():
+            aside[tied] |= holdout[tied]
     return aside
 
 

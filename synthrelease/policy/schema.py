@@ -104,14 +104,14 @@ class CohortSettings(Section):
     masks: Literal["required", "optional"] = Field(
         "required", description="image without its mask: refused, or kept without"
     )
-    label: Label = Field(default_factory=Label)  # type: ignore[arg-type]
-    identity: Identity = Field(default_factory=Identity)  # type: ignore[arg-type]
-    window: Window = Field(default_factory=Window)  # type: ignore[arg-type]
+    label: Label = Field(default_factory=Label)
+    identity: Identity = Field(default_factory=Identity)
+    window: Window = Field(default_factory=Window)
     resolution: Literal[16, 28, 32, 64, 128] = Field(32, description="training resolution, pixels on a side")
     holdout_fraction: Annotated[float, Field(ge=0.05, le=0.6)] = Field(
         0.3, description="share of patients that the generator never sees; drawn by patient and recorded"
     )
-    phantom: Phantom = Field(default_factory=Phantom)  # type: ignore[arg-type]
+    phantom: Phantom = Field(default_factory=Phantom)
 
 
 class Privacy(Section):
@@ -220,6 +220,6 @@ class Policy(Section):
     cohort: CohortSettings
     privacy: Privacy
     generator: GeneratorSettings
-    archive: ArchiveSettings = Field(default_factory=ArchiveSettings)  # type: ignore[arg-type]
-    audit: AuditSettings = Field(default_factory=AuditSettings)  # type: ignore[arg-type]
-    release: ReleaseSettings = Field(default_factory=ReleaseSettings)  # type: ignore[arg-type]
+    archive: ArchiveSettings = Field(default_factory=ArchiveSettings)
+    audit: AuditSettings = Field(default_factory=AuditSettings)
+    release: ReleaseSettings = Field(default_factory=ReleaseSettings)

@@ -14,83 +14,19 @@ No torch and no accountant: composition is :func:`synthrelease.privacy.accountin
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from synthrelease.errors import IntegrityError, UnsuitableData, UsageError
 from synthrelease.records.files import canonical_json
+from synthrelease.records.ledger_entry import GENESIS, LEDGER_SCHEMA, Charge, Entry, Event, hash_of
 
-LEDGER_SCHEMA = "synthrelease.ledger/1"
-GENESIS = "0" * 64
-
-
-class Event(StrEnum):
-    """What an entry says."""
-
-    COHORT_REGISTERED = "cohort_registered"
-    RESERVED = "reserved"
-    SPENT = "spent"
-    VOIDED = "voided"
-    RELEASED = "released"
-    REVOKED = "revoked"
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One line.
-
-    Attributes:
-        sequence: 0, 1, 2, ...
-        at: UTC time, ISO 8601, seconds.
-        event: What happened.
-        run: Name of the run; empty for the cohort itself.
-        body: Public facts of the event: policy digest, mechanisms, delta, epsilon, who.
-        previous: Hash of the entry before.
-        hash: SHA-256 of all the above in canonical JSON.
-    """
-
-    sequence: int
-    at: str
-    event: Event
-    run: str
-    body: dict[str, Any]
-    previous: str
-    hash: str
-
-
-@dataclass(frozen=True)
-class Charge:
-    """What one run costs its cohort.
-
-    Attributes:
-        run: Name of the run.
-        reservation: Hash of its ``reserved`` entry.
-        settled: True once ``spent``.
-        unbounded: True for a run without privacy: nothing bounds what it gave away.
-        mechanisms: As in training.json; what ran when settled, else everything reserved.
-        delta: Of the run's own statement; None when unbounded.
-    """
-
-    run: str
-    reservation: str
-    settled: bool
-    unbounded: bool
-    mechanisms: tuple[dict[str, Any], ...]
-    delta: float | None
-    body: dict[str, Any] = field(default_factory=dict)
-
-
-def _hash(sequence: int, at: str, event: str, run: str, body: dict[str, Any], previous: str) -> str:
-    value = {"at": at, "body": body, "event": event, "previous": previous, "run": run, "sequence": sequence}
-    return hashlib.sha256(canonical_json(value)).hexdigest()
+__all__ = ["GENESIS", "LEDGER_SCHEMA", "Charge", "Entry", "Event", "Ledger"]
 
 
 def _now() -> str:
@@ -162,7 +98,7 @@ class Ledger:
                     previous=raw["previous"],
                     hash=raw["hash"],
                 )
-                expected = _hash(entry.sequence, entry.at, entry.event.value, entry.run, entry.body, previous)
+                expected = hash_of(entry.sequence, entry.at, entry.event.value, entry.run, entry.body, previous)
                 extra = set(raw) - {"sequence", "at", "event", "run", "body", "previous", "hash"}
             except (ValueError, KeyError, TypeError) as error:
                 raise self._broken(number) from error
@@ -223,7 +159,7 @@ class Ledger:
 
     def _write(self, sequence: int, event: Event, run: str, body: dict[str, Any], previous: str) -> Entry:
         at = self._clock()
-        entry = Entry(sequence, at, event, run, body, previous, _hash(sequence, at, event.value, run, body, previous))
+        entry = Entry(sequence, at, event, run, body, previous, hash_of(sequence, at, event.value, run, body, previous))
         line = canonical_json({**entry.__dict__, "event": event.value}) + b"\n"
         kept = len(self._whole_lines())
         new = not self.path.exists()

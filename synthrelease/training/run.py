@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 
 from synthrelease.errors import IntegrityError, PolicyError
@@ -65,6 +66,7 @@ class TrainingRun:
     progress: TrainingProgress
     stop: StopRequest
     stop_after: int | None = None
+    _done: int = 0
 
     def train(self) -> tuple[Generator, Position]:
         """Go from where the checkpoint stands to the end.
@@ -122,15 +124,17 @@ class TrainingRun:
             known=dict(sums),
             keep=keep,
         )
-        return MomentsGenerator.from_moments(
-            self.spec,
-            settings,
-            found.counts,
-            found.means,
-            found.covariance,
-            mean_noise=found.mean_noise,
-            covariance_noise=found.covariance_noise,
-        )
+        # Noise may leave every count at zero; the shrinkage of means then divides by nothing and rightly keeps nothing.
+        with np.errstate(over="ignore", divide="ignore"):
+            return MomentsGenerator.from_moments(
+                self.spec,
+                settings,
+                found.counts,
+                found.means,
+                found.covariance,
+                mean_noise=found.mean_noise,
+                covariance_noise=found.covariance_noise,
+            )
 
     def _steps(self, generator: Generator, moments: MomentsGenerator | None, settings: DiffusionGenerator) -> Position:
         warm_up = settings.warmup_steps if moments is not None else 0
@@ -209,7 +213,6 @@ class TrainingRun:
     ) -> Position:
         """Steps of one stage, from the position to ``total``; kept now and then, and always when stopped."""
         self.progress.stage(position.stage, total)
-        done_here = 0
         saved_at, cost = time.monotonic(), 0.0
         while position.step < total:
             for stepper in steppers:
@@ -219,9 +222,9 @@ class TrainingRun:
                 )
             counted = self.account.used(GRADIENT_STEPS) if epsilons and self.account else position.counted
             position = replace(position, step=position.step + 1, counted=counted)
-            done_here += 1
+            self._done += 1
             self.progress.step(position.step, epsilons.at(position.counted) if epsilons else None)
-            stop = self.stop.asked or (self.stop_after is not None and done_here >= self.stop_after)
+            stop = self.stop.asked or (self.stop_after is not None and self._done >= self.stop_after)
             now = time.monotonic()
             if stop or position.step == total or now - saved_at > max(1.0, SAVE_SHARE * cost):
                 self._save(position, steppers)

@@ -46,6 +46,9 @@ class Denoiser(nn.Module):
         width: Channels of the U-Net's first level.
     """
 
+    waves: Tensor
+    power: Tensor
+
     def __init__(self, spec: Spec, width: int) -> None:
         super().__init__()
         self.network = UNet(
@@ -55,12 +58,16 @@ class Denoiser(nn.Module):
             factor=unshuffle_factor(spec.resolution),
             width=width,
         )
+        self.register_buffer("waves", precondition.cosines(spec.resolution), persistent=False)
+        self.register_buffer("power", precondition.spectrum(spec.resolution, spec.segments), persistent=False)
 
     def forward(self, noisy: Tensor, sigma: Tensor, labels: Tensor) -> Tensor:
         """(N, 1 + K, H, W) picture plus sigma times noise, (N,) sigma, (N,) labels -> (N, 1 + K, H, W) picture."""
-        level = sigma[:, None, None, None]
-        raw = self.network(precondition.in_scale(level) * noisy, precondition.noise_input(sigma), labels)
-        denoised: Tensor = precondition.skip_scale(level) * noisy + precondition.out_scale(level) * raw
+        raw = self.network(
+            precondition.in_scale(sigma)[:, None, None, None] * noisy, precondition.noise_input(sigma), labels
+        )
+        skip = precondition.wiener(noisy, sigma, self.waves, self.power)
+        denoised: Tensor = skip + precondition.out_scale(sigma, self.power)[:, :, None, None] * raw
         return denoised
 
 
@@ -85,11 +92,16 @@ def draw(batch: Batch, rng: torch.Generator) -> dict[str, Tensor]:
 
 
 def loss(forward: Forward, inputs: Inputs) -> Tensor:
-    """lambda(sigma) times the mean squared error of the denoised picture: (N,) losses (EDM, equation 2)."""
+    """Mean squared error of the denoised picture over c_out^2: (N,) losses (EDM, equation 2).
+
+    Every noise level, and image and masks among themselves, start with the same loss for pictures of the public
+    spectrum.
+    """
     clean, sigma = inputs["clean"], inputs["sigma"]
     noisy = clean + sigma[:, None, None, None] * inputs["noise"]
     error = forward(noisy, sigma, inputs["labels"]) - clean
-    return precondition.loss_weight(sigma) * (error**2).mean(dim=(1, 2, 3))
+    power = precondition.spectrum(clean.shape[-1], clean.shape[1] - 1)
+    return ((error**2).mean(dim=(2, 3)) / precondition.out_scale(sigma, power) ** 2).mean(dim=1)
 
 
 class DiffusionGenerator:

@@ -89,10 +89,11 @@ class UNet(nn.Module):
     FINE = 8
     PLACES = 4
 
+    places: Tensor
+
     def __init__(self, channels: int, classes: int, resolution: int, factor: int, width: int) -> None:
         super().__init__()
         self.factor = factor
-        self.channels = channels
         knowledge = 2 * width
         self.noise = nn.Linear(2 * self.FREQUENCIES, knowledge)
         self.label = nn.Embedding(classes, knowledge)
@@ -116,7 +117,8 @@ class UNet(nn.Module):
             self.widens.append(_conv(inner, outer, 1))
             self.ups.append(Block(outer, knowledge))
         self.norm = _norm(width)
-        self.spread = _conv(width, (self.FINE + channels) * factor**2, 1)
+        self.coarse = _conv(width, channels * factor**2, 1, zero=True)
+        self.spread = _conv(width, self.FINE * factor**2, 1)
         self.fine = _conv(self.FINE + channels, self.FINE)
         self.head = _conv(self.FINE, channels, zero=True)
 
@@ -139,8 +141,8 @@ class UNet(nn.Module):
         for block, widen in zip(self.ups, self.widens, strict=True):
             # Skips are added, not joined: half the weights, which is half the noise under privacy.
             h = block(doubled(widen(h)) + kept.pop(), knowledge)
-        h = depth_to_space(self.spread(functional.silu(self.norm(h))), self.factor)
+        h = functional.silu(self.norm(h))
         # The coarse answer takes a short way out; the fine layer, which also sees the input, mends its block pattern.
-        coarse, h = h.split([self.channels, self.FINE], dim=1)
-        h = functional.silu(self.fine(torch.cat([h, x], dim=1)))
-        return torch.as_tensor(coarse + self.head(h))
+        coarse = depth_to_space(self.coarse(h), self.factor)
+        fine = functional.silu(self.fine(torch.cat([depth_to_space(self.spread(h), self.factor), x], dim=1)))
+        return torch.as_tensor(coarse + self.head(fine))

@@ -33,10 +33,10 @@ def test_removing_a_patient_moves_nobody_else(patients: int, data: st.DataObject
 
 
 def test_a_held_out_patient_with_a_training_image_is_set_aside_and_no_training_patient_is() -> None:
-    holdout = np.array([True, False, True, True, False])
-    aside = set_aside(holdout, [(0, 1), (2, 3), (4, 1)])
-    assert aside.tolist() == [True, False, False, False, False]
-    assert set_aside(holdout, [(1, 0)]).tolist() == aside.tolist()
+    holdout = np.array([True, False, True, True, False, True])
+    assert set_aside(holdout, [(0, 1), (2, 3), (4, 1)]).tolist() == [True] + 5 * [False]
+    assert set_aside(holdout, [(2, 3, 4, 5)]).tolist() == [False, False, True, True, False, True]
+    assert not set_aside(holdout, []).any()
 
 
 def test_the_order_of_reading_does_not_change_who_is_held_out() -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
+from scipy.fft import dctn
 from torch.func import functional_call, grad, vmap
 
 from synthrelease.errors import IntegrityError
 from synthrelease.generators.diffusion import precondition
 from synthrelease.generators.diffusion.model import DiffusionGenerator, draw, loss
-from synthrelease.generators.diffusion.network import depth_to_space, space_to_depth
+from synthrelease.generators.diffusion.network import depth_to_space, place_waves, space_to_depth
 from synthrelease.generators.diffusion.sampler import heun
 from synthrelease.generators.protocol import Batch, Spec
 from synthrelease.policy.schema import DiffusionGenerator as Settings
@@ -42,13 +43,44 @@ def awake(spec: Spec) -> DiffusionGenerator:
 SMALL = Spec(resolution=16, classes=3, segments=1)
 
 
-def test_preconditioning_keeps_unit_variance() -> None:
-    sigma = torch.tensor([0.002, 0.1, 0.5, 3.0, 80.0], dtype=torch.float64)
-    data = precondition.SIGMA_DATA**2
-    torch.testing.assert_close(precondition.in_scale(sigma) ** 2 * (data + sigma**2), torch.ones_like(sigma))
-    target = (1 - precondition.skip_scale(sigma)) ** 2 * data + precondition.skip_scale(sigma) ** 2 * sigma**2
-    torch.testing.assert_close(target / precondition.out_scale(sigma) ** 2, torch.ones_like(sigma))
-    torch.testing.assert_close(precondition.loss_weight(sigma) * target, torch.ones_like(sigma))
+def test_a_flat_spectrum_gives_the_coefficients_of_edm() -> None:
+    sigma = torch.tensor([0.002, 0.1, 0.5, 3.0, 80.0])
+    data, level = precondition.SIGMA_DATA**2, sigma**2
+    flat = torch.full((1, 8, 8), data)
+    x = torch.randn(5, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    skip = precondition.wiener(x, sigma, precondition.cosines(8), flat)
+    torch.testing.assert_close(skip, (data / (data + level))[:, None, None, None] * x)
+    torch.testing.assert_close(precondition.out_scale(sigma, flat)[:, 0], sigma * data**0.5 / (level + data).sqrt())
+    torch.testing.assert_close(precondition.in_scale(sigma) ** 2 * (data + level), torch.ones_like(sigma))
+
+
+def test_cosines_are_orthonormal_and_agree_with_scipy() -> None:
+    waves = precondition.cosines(28)
+    x = torch.randn(28, 28, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(waves @ waves.T, torch.eye(28), atol=1e-5, rtol=0)
+    torch.testing.assert_close(waves @ x @ waves.T, torch.from_numpy(dctn(x.numpy(), norm="ortho")), atol=1e-4, rtol=0)
+
+
+def test_an_untrained_denoiser_is_the_best_one_for_the_public_spectrum() -> None:
+    generator = DiffusionGenerator(SMALL, settings())
+    waves, power = precondition.cosines(16), precondition.spectrum(16, 1)
+    rng = torch.Generator().manual_seed(0)
+    clean = waves.T @ (power.sqrt() * torch.randn(400, 2, 16, 16, generator=rng)) @ waves
+    sigma = torch.full((400,), 0.3)
+    inputs = {
+        "clean": clean,
+        "noise": torch.randn(clean.shape, generator=rng),
+        "sigma": sigma,
+        "labels": torch.zeros(400, dtype=torch.int64),
+    }
+    with torch.no_grad():
+        assert loss(generator.denoiser, inputs).mean().item() == pytest.approx(1.0, abs=0.03)
+
+
+def test_spectrum_keeps_its_contrast_at_any_resolution() -> None:
+    rms = [precondition.spectrum(size, 1).mean(dim=(1, 2)).sqrt() for size in (16, 64)]
+    torch.testing.assert_close(rms[0], rms[1], atol=0, rtol=0.1)
+    torch.testing.assert_close(rms[1][1], 2 * rms[1][0])
 
 
 def test_without_noise_the_picture_is_kept() -> None:
@@ -76,6 +108,14 @@ def test_heun_brings_back_the_spread_of_a_gaussian() -> None:
     start = torch.randn(50, 1, 16, 16, generator=torch.Generator().manual_seed(0))
     done = heun(ideal, start, torch.zeros(50, dtype=torch.int64), 40)
     assert done.std().item() == pytest.approx(spread, rel=0.02)
+
+
+def test_place_waves_tell_every_pixel_apart() -> None:
+    places = place_waves(8, 4)
+    assert places.shape == (15, 8, 8)
+    assert places.abs().max() <= 1.0
+    codes = places.flatten(1).T
+    assert torch.cdist(codes, codes).add(torch.eye(64)).min() > 0.1
 
 
 def test_space_to_depth_is_undone() -> None:

@@ -16,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from cohort import Archive, policy
+from discs_archive import Archive, policy
+
 from synthrelease.errors import BudgetExceeded, IntegrityError, Interrupted, UsageError
 from synthrelease.generators.registry import load_generator
 from synthrelease.policy.schema import Policy
@@ -153,7 +154,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[2])
-from cohort import Archive, policy
+from discs_archive import Archive, policy
 from synthrelease.privacy.noise import OsNoise
 from synthrelease.records.ledger import Ledger
 from synthrelease.training import run
