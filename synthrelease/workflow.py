@@ -16,13 +16,14 @@ from typing import Any
 
 from synthrelease.archive.sampler import draw_samples, label_draw
 from synthrelease.archive.writer import ArchiveSettings, write_archive
-from synthrelease.audit.case import AuditCase, case_from_stores
+from synthrelease.audit.case import AuditCase, case_from_folders, case_from_stores
 from synthrelease.audit.profile import Profile, load_profile
 from synthrelease.audit.runner import check_ids, run_audit
 from synthrelease.cohort.ingest import ingest
 from synthrelease.cohort.phantom import write_phantom_cohort
 from synthrelease.cohort.split import SplitDraw
 from synthrelease.cohort.store import CohortStore
+from synthrelease.cohort.survey import settings_for
 from synthrelease.errors import IntegrityError, UsageError
 from synthrelease.generators.registry import load_generator
 from synthrelease.policy.loader import load_policy, policy_digest, policy_from, resolved
@@ -36,6 +37,7 @@ from synthrelease.records.runs import Run, new_run
 from synthrelease.training.train import train
 
 PHANTOM_SIZE = 128
+AUDIT_RESOLUTION = 64
 
 
 @dataclass(frozen=True)
@@ -154,7 +156,9 @@ def train_run(desk: Desk, run: Run, *, resume: bool) -> dict[str, Any]:
     policy = policy_of(run)
     store = open_cohort(desk, run, policy)
     with threads(desk.threads):
-        return train(policy, store, run.folder, ledger=desk.ledger(policy), resume=resume, progress=_Told(desk.progress))
+        return train(
+            policy, store, run.folder, ledger=desk.ledger(policy), resume=resume, progress=_Told(desk.progress)
+        )
 
 
 @dataclass(frozen=True)
@@ -268,6 +272,42 @@ def archive_reading(cohort: CohortSettings) -> CohortSettings:
     return cohort.model_copy(
         update={"reader": "dicom", "window": Window(mode="full"), "label": type(cohort.label)(), "masks": "optional"}
     )
+
+
+def audit_folders(
+    desk: Desk, real: Path, holdout: Path | None, synthetic: Path, policy_name: str | None, profile_name: str | None
+) -> Run:
+    """Judge a synthetic folder against real ones, whoever made it; writes a folder of its own below the runs.
+
+    Without a holdout the checks that need one are inconclusive: distances alone never clear a release.
+    """
+    folders = {"real": real, "holdout": holdout, "synthetic": synthetic}
+    for role, folder in folders.items():
+        if folder is not None and not folder.exists():
+            raise UsageError(f"the {role} folder is not there", fix=f"Check --{role}.")
+    given = {role: folder for role, folder in folders.items() if folder is not None}
+    if policy_name is not None:
+        settings = load_policy(shipped_file("policies", policy_name)).cohort
+    else:
+        desk.progress.stage("looking at the folders")
+        settings = settings_for(list(given.values()), AUDIT_RESOLUTION)
+    profile = shipped_file("audits", profile_name or "standard")
+    judged = load_profile(str(profile), check_ids())
+    run = Run(desk.home / f"audit-{datetime.now(UTC):%Y%m%d-%H%M%S-%f}")
+    sets = {}
+    for role, folder in given.items():
+        desk.progress.stage(f"reading the {role} folder")
+        target = run.synthetic_store if role == "synthetic" else run.folder / f"{role}.private"
+        store = ingest(settings, folder, target, split=None, progress=desk.progress.step)
+        for reason, count in store.manifest.refused.items():
+            desk.progress.note(f"{role}: left out {count}: {reason}")
+        sets[role] = store
+    case = case_from_folders(
+        sets["real"], sets.get("holdout"), sets["synthetic"], real_folder=real, synthetic_folder=synthetic
+    )
+    digests = {f"{role}_store": store.manifest.digest for role, store in sets.items()}
+    _judge(desk, run, case, judged, 0, {**digests, "audit_profile": digest_of_file(profile)})
+    return run
 
 
 def _judge(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -192,6 +192,42 @@ def case_from_stores(
         image_set(synthetic, synthetic.rows(Split.ALL)),
         tuple(ours.classes),
         tuple(ours.segments),
+        real_folder,
+        synthetic_folder,
+    )
+
+
+def case_from_folders(
+    real: CohortStore,
+    holdout: CohortStore | None,
+    synthetic: CohortStore,
+    *,
+    real_folder: Path | None = None,
+    synthetic_folder: Path | None = None,
+) -> AuditCase:
+    """The case of stores that were read from separate folders, with no recorded split.
+
+    Raises:
+        UnsuitableData: They were not read with the same classes, segments and resolution.
+    """
+    from synthrelease.cohort.store import Split
+
+    train = image_set(real, real.rows(Split.ALL))
+    held = None
+    if holdout is not None:
+        held = image_set(holdout, holdout.rows(Split.ALL))
+        names = {name: index for index, name in enumerate(real.patient_ids)}
+        # A patient who is in both folders keeps one number, so that the split's check sees it.
+        numbers = np.array(
+            [names.get(name, len(names) + index) for index, name in enumerate(holdout.patient_ids)], dtype=np.int64
+        )
+        held = replace(held, patient=numbers[held.patient])
+    return AuditCase(
+        train,
+        held,
+        image_set(synthetic, synthetic.rows(Split.ALL)),
+        tuple(real.manifest.classes),
+        tuple(real.manifest.segments),
         real_folder,
         synthetic_folder,
     )

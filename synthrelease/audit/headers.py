@@ -25,7 +25,7 @@ from pydicom.errors import InvalidDicomError
 WORD = re.compile("[^\\W_]{3,}|[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]{2}")
 """Three letters or digits; two where a character is a syllable or more (Japanese, Chinese, Korean)."""
 
-UID = re.compile(r"(?<![0-9.])[0-9]+(?:\.[0-9]+){3,}(?![0-9.])")
+UID = re.compile(r"(?<![0-9.])[0-9]+(?:\.[0-9]+){2,}(?![0-9.])")
 DATE = re.compile(r"(?<![0-9])(?:18|19|20)[0-9]{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])(?![0-9])")
 STANDARD_ROOT = "1.2.840.10008."
 PIXELS = struct.pack("<HH", 0x7FE0, 0x0010)
@@ -175,8 +175,8 @@ def identifying(element: DataElement) -> set[str]:
     return found
 
 
-def outgoing_tokens(path: Path) -> set[str]:
-    """Everything that an outgoing file says: parsed values, raw bytes around the pixels, and its name.
+def outgoing_tokens(path: Path) -> tuple[set[str], bool]:
+    """Everything that an outgoing file says (parsed values, raw bytes around the pixels, its name); whether it is DICOM.
 
     Of a file that is not DICOM (a table, a licence) only tokens with a digit count: prose is full of ordinary words.
     """
@@ -184,18 +184,18 @@ def outgoing_tokens(path: Path) -> set[str]:
     found = tokens(path.stem.replace("_", " ")) | raw_tokens(raw)
     dataset = read_header(path)
     if dataset is None:
-        return {token for token in found if any(c.isdigit() for c in token)}
+        return {token for token in found if any(c.isdigit() for c in token)}, False
     for element in elements(dataset):
         for text in texts(element):
             found |= tokens(text) | {whole(text)}
-    return found
+    return found, True
 
 
 def raw_tokens(raw: bytes) -> set[str]:
     """Tokens of the bytes before the pixels and after them, read as UTF-8 and as Latin-1."""
     found: set[str] = set()
     for part in _without_pixels(raw):
-        for charset in ("utf-8", "latin-1"):
+        for charset in ("latin-1",) if part.isascii() else ("utf-8", "latin-1"):
             found |= tokens(part.decode(charset, "replace"))
     return found
 

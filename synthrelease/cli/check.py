@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from synthrelease.cli import options
@@ -32,7 +34,9 @@ def command(policies: tuple[str, ...], schema: bool, resolved: bool, as_json: bo
         return 0
     if not policies:
         raise UsageError("no policy named", fix="Name one or more policy files, or ask for --schema.")
-    good, problems, worst = [], [], 0
+    good: list[dict[str, Any]] = []
+    problems: list[str] = []
+    worst = 0
     for name in policies:
         try:
             policy = load_policy(shipped_file("policies", name))

@@ -143,13 +143,17 @@ def prv_epsilon(mechanisms: Sequence[Mechanism], delta: float) -> float:
 
     Its own error bound (0.01) is added, so it lies slightly above.
     """
+    return _prv_of(tuple(_grouped(mechanisms)), delta)
+
+
+@lru_cache(maxsize=32)
+def _prv_of(groups: tuple[tuple[float, float, int], ...], delta: float) -> float:
     from opacus.accountants import PRVAccountant
 
-    history = _grouped(mechanisms)
-    if not history:
+    if not groups:
         return 0.0
     accountant = PRVAccountant()
-    accountant.history = history
+    accountant.history = list(groups)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # divides by zero at q = 1 and goes on correctly
         return float(accountant.get_epsilon(delta))

@@ -3,9 +3,10 @@
 Whoever knows the seed of the noise can subtract the noise. So production code constructs :class:`OsNoise` and nothing
 else; it holds no state, nothing of it can be written to a checkpoint. Tests put another :class:`NoiseSource` in.
 
-A normal variate is the inverse normal distribution function of a uniform on the midpoints of a 2^-52 grid: no tail is
-cut short of 8.2 standard deviations. (Midpoints of a 2^-53 grid do not fit a double: the last would be 1, and infinite.) Sums are rounded to a grid after the noise is added, so that the low bits of a
-double tell nothing of the value below the noise (Mironov, CCS 2012). That is a mitigation, not a proof.
+A normal variate is the inverse normal distribution function of a uniform on the midpoints of a 2^-52 grid: no tail
+is cut short of 8.2 standard deviations. (Midpoints of a 2^-53 grid do not fit a double: the last one would round to 1,
+and the variate be infinite.) Sums are rounded to a grid after the noise is added, so that the low bits of a double tell
+nothing of the value below the noise (Mironov, CCS 2012). That is a mitigation, not a proof.
 """
 
 from __future__ import annotations

@@ -12,6 +12,8 @@ and singling out succeed with chance at most 1 - beta(chance of a blind guess)).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -59,6 +61,11 @@ def risk_of(mechanisms: Sequence[Mechanism], interval: float = COARSE) -> dict[s
         ``true_positive_rate``: most that it can be, by false positive rate;
         ``reconstruction``: most that guessing a record succeeds, by its blind chance.
     """
+    return deepcopy(_risk_of(tuple(mechanisms), interval))
+
+
+@lru_cache(maxsize=32)
+def _risk_of(mechanisms: tuple[Mechanism, ...], interval: float) -> dict[str, Any]:
     loss = privacy_loss(mechanisms, interval)
     if loss is None:
         nothing = {f"{a:g}": a for a in FALSE_POSITIVE_RATES}

@@ -29,7 +29,7 @@ def header(number, *, real):
         patient_birth_date=f"19510{number % 9 + 1}17" if real else "",
         study_uid=f"{root}.1.{number}",
         series_uid=f"{root}.2.{number}",
-        sop_uid=f"{root}.3.{number}",
+        sop_uid="2.25.3339874301982734987" if real and number == 8 else f"{root}.3.{number}",
         frame_of_reference_uid=f"{root}.4.{number}",
         study_id=f"{number}",
         accession_number=f"RX{88123000 + number}" if real else "",
@@ -85,6 +85,7 @@ LEAKS = {
     "birth date": lambda d: setattr(d, "PatientBirthDate", "19510317"),
     "study date": lambda d: setattr(d, "ContentDate", "20190413"),
     "sop uid": lambda d: setattr(d, "FrameOfReferenceUID", "1.3.6.1.4.1.99999.7.3.5"),
+    "uid under 2.25 in a comment": lambda d: setattr(d, "ImageComments", "from 2.25.3339874301982734987"),
     "institution": lambda d: setattr(d, "InstitutionName", "Ellery"),
     "private tag": lambda d: (d.add_new(0x00090010, "LO", "X"), d.add_new(0x00091001, "LO", "zebrafinch")),
     "preamble": lambda d: setattr(d, "preamble", b"okonkwo".ljust(128, b"\0")),
@@ -121,7 +122,9 @@ def test_a_leak_fails_the_gate_and_its_finding_repeats_no_private_value(clean, f
 
 
 def test_without_folders_the_check_is_inconclusive_and_still_required(clean):
-    judgement = judge({HeaderLeak(): HeaderLeak().measure(clean, np.random.default_rng(0))}, load_profile("standard", check_ids()))
+    judgement = judge(
+        {HeaderLeak(): HeaderLeak().measure(clean, np.random.default_rng(0))}, load_profile("standard", check_ids())
+    )
     assert (judgement["header_leak"].verdict, judgement["header_leak"].required) == (Verdict.INCONCLUSIVE, True)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -58,14 +59,14 @@ class HeaderLeak:
                 if len(samples) < SAMPLES:
                     samples += sorted(t for t in found - prints.allowed if not t.startswith("="))
         outgoing = _files(case.synthetic_folder)
-        dicom = [path for path in outgoing if read_header(path) is not None]
+        scan = _scan(outgoing, prints)
         n = {"real_files": sources, "outgoing_files": len(outgoing)}
-        if not sources or not dicom:
+        if not sources or scan.sample is None:
             side = "private" if not sources else "synthetic"
             reason = f"not applicable: the {side} folder holds no DICOM file, so there are no headers to compare"
             return unable(NAME, Direction.LOWER, reason, not_applicable=True, n=n)
-        leaking, origins = _scan(outgoing, set(dicom), prints)
-        recall = _planted_recall(dicom[0].read_bytes(), samples, prints, rng)
+        leaking = scan.leaking
+        recall = _planted_recall(scan.sample.read_bytes(), samples, prints, rng)
         count = float(leaking)
         return Measurement(
             Statistic(NAME, count, count, count, 1.0, Direction.LOWER),
@@ -74,7 +75,7 @@ class HeaderLeak:
             n,
             controls_missed=() if recall == 1.0 else ("value_in_raw_bytes",),
             note=f"{leaking} of {len(outgoing)} outgoing files carry a value of a real header",
-            details={"files_by_attribute": dict(sorted(origins.items())), "fingerprints": len(prints.known)},
+            details={"files_by_attribute": dict(sorted(scan.origins.items())), "fingerprints": len(prints.known)},
         )
 
 
@@ -82,28 +83,39 @@ def _files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file())
 
 
-def _scan(outgoing: list[Path], dicom: set[Path], prints: Fingerprints) -> tuple[int, Counter[str]]:
-    """Files with a hit, and how many files by attribute of the real header.
+@dataclass(frozen=True)
+class _Scan:
+    """Files with a hit, how many files by attribute of the real header, and one DICOM file to plant in."""
+
+    leaking: int
+    origins: Counter[str]
+    sample: Path | None
+
+
+def _scan(outgoing: list[Path], prints: Fingerprints) -> _Scan:
+    """Look at every outgoing file.
 
     A date that every outgoing DICOM file carries is the archive's own date, not a patient's. (The same may not be
     said of a word: the name of a hospital would be in all its files.)
     """
-    names: list[dict[str, str]] = []
-    common: set[str] | None = None
+    hits: list[dict[str, str]] = []
+    dicom: list[Path] = []
+    common: set[str] = set()
     for path in outgoing:
-        said = outgoing_tokens(path)
-        if path in dicom:
+        said, is_dicom = outgoing_tokens(path)
+        hits.append(prints.hits(said))
+        if is_dicom:
             dates = {token for token in said if is_date(token)}
-            common = dates if common is None else common & dates
-        names.append(prints.hits(said))
-    ignored = (common or set()) if len(dicom) > 1 else set()
+            common = common & dates if dicom else dates
+            dicom.append(path)
+    ignored = common if len(dicom) > 1 else set()
     origins: Counter[str] = Counter()
     leaking = 0
-    for hits in names:
-        attributes = {origin for token, origin in hits.items() if token not in ignored}
+    for found in hits:
+        attributes = {origin for token, origin in found.items() if token not in ignored}
         leaking += bool(attributes)
         origins.update(attributes)
-    return leaking, origins
+    return _Scan(leaking, origins, dicom[0] if dicom else None)
 
 
 def _planted_recall(raw: bytes, samples: list[str], prints: Fingerprints, rng: np.random.Generator) -> float | None:

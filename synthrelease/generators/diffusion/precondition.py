@@ -27,8 +27,9 @@ P_STD = 1.2
 SIGMA_MIN = 0.01
 SIGMA_MAX = 40.0
 RHO = 7.0
-CONTRAST = 0.25
-FALL = 1.25
+CONTRAST = 0.08
+CORNER = 4.0
+FALL = 1.6
 
 
 def cosines(size: int) -> Tensor:
@@ -42,12 +43,14 @@ def cosines(size: int) -> Tensor:
 def spectrum(size: int, segments: int) -> Tensor:
     """t^2, (1 + segments, size, size) float32: public variance of each coefficient of image and masks in [-1, 1].
 
-    The spread falls like (1 + frequency)^-1.25, as natural scenes do (about 1, Field 1987) and radiographs a little
-    more; masks, which fill their range, have twice the image's spread.
+    Above a corner of two cycles per picture the spread falls like frequency^-1.6: natural scenes fall like frequency^-1
+    (Field 1987), radiographs are smoother. Below it the spread is level: what large structures have in common is
+    the mean picture, which the network learns. Masks, which fill their range, have 1.5 times the image's spread.
     """
     axis = torch.arange(size, dtype=torch.float64)
-    spread = size * CONTRAST / (1.0 + torch.hypot(axis[:, None], axis[None, :])) ** FALL
-    scale = torch.tensor([1.0] + [2.0] * segments, dtype=torch.float64)
+    squared = axis[:, None] ** 2 + axis[None, :] ** 2
+    spread = size * CONTRAST / (1.0 + squared / CORNER**2) ** (FALL / 2.0)
+    scale = torch.tensor([1.0] + [1.5] * segments, dtype=torch.float64)
     return ((scale[:, None, None] * spread) ** 2).to(torch.float32)
 
 

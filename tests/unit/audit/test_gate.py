@@ -36,7 +36,11 @@ def profile(*checks, threshold=0.1, required=True, fallback=None):
     )
     table = {check.id: settings for check in (*checks, SPLIT)}
     return Profile(
-        schema=1, name="p", purpose="a profile of the tests", significance=Limit(value=0.05, because=BECAUSE), checks=table
+        schema=1,
+        name="p",
+        purpose="a profile of the tests",
+        significance=Limit(value=0.05, because=BECAUSE),
+        checks=table,
     )
 
 

@@ -81,7 +81,9 @@ def test_binomial_surprise_at_the_ends():
 def test_exponential_tail_rarely_accuses_the_largest_of_many_null_scores(null):
     draw = getattr(stats, null)
     alarms = [
-        (ExponentialTail.fit(draw.rvs(size=300, random_state=s)).p(draw.rvs(size=600, random_state=10_000 + s)) * 600).min()
+        (
+            ExponentialTail.fit(draw.rvs(size=300, random_state=s)).p(draw.rvs(size=600, random_state=10_000 + s)) * 600
+        ).min()
         <= 0.05
         for s in range(200)
     ]
