@@ -48,7 +48,9 @@ def write_table(target: Path, patients: int | None = None) -> Path:
     with (source / "labels.csv").open(newline="", encoding="utf-8") as stream:
         rows = [row for row in csv.DictReader(stream) if row["mask_status"] != "none"]
     if patients is not None:
-        keep = set(sorted({row["patient_id"] for row in rows})[:: max(1, len({r["patient_id"] for r in rows}) // patients)])
+        keep = set(
+            sorted({row["patient_id"] for row in rows})[:: max(1, len({r["patient_id"] for r in rows}) // patients)]
+        )
         rows = [row for row in rows if row["patient_id"] in keep]
     with (
         atomic_folder(target) as folder,

@@ -156,25 +156,7 @@ def train_run(desk: Desk, run: Run, *, resume: bool) -> dict[str, Any]:
     policy = policy_of(run)
     store = open_cohort(desk, run, policy)
     with threads(desk.threads):
-        return train(
-            policy, store, run.folder, ledger=desk.ledger(policy), resume=resume, progress=_Told(desk.progress)
-        )
-
-
-@dataclass(frozen=True)
-class _Told:
-    """Training's progress in the words of the whole job: epsilon so far becomes a short fact."""
-
-    progress: Progress
-
-    def stage(self, name: str, total: int) -> None:
-        self.progress.stage(f"training: {name}", total)
-
-    def step(self, done: int, epsilon: float | None) -> None:
-        self.progress.step(done, "" if epsilon is None else f"epsilon so far {epsilon:.2f}")
-
-    def notice(self, text: str) -> None:
-        self.progress.note(text)
+        return train(policy, store, run.folder, ledger=desk.ledger(policy), resume=resume, progress=desk.progress)
 
 
 @contextmanager

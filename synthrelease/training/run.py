@@ -26,13 +26,13 @@ from synthrelease.privacy.accounting import EpsilonMeter, meter
 from synthrelease.privacy.calibration import GRADIENT_STEPS
 from synthrelease.privacy.isolation import assert_patients_isolated
 from synthrelease.privacy.noise import NoiseSource
+from synthrelease.records.progress import Progress
 from synthrelease.training.checkpoint import Array, Checkpoint, Position
 from synthrelease.training.events import EventLog
 from synthrelease.training.interrupt import StopRequest
 from synthrelease.training.loop import Gradient, Stepper, no_images, plain_gradient, private_gradient
 from synthrelease.training.moments import COUNTS, SECOND, SUMS, fit_moments
 from synthrelease.training.patients import TrainingPatients
-from synthrelease.training.progress import TrainingProgress
 
 WARM_UP, STEPS = "warm-up", "steps"
 SAVE_SHARE = 20
@@ -63,7 +63,7 @@ class TrainingRun:
     noise: NoiseSource
     checkpoint: Checkpoint
     events: EventLog
-    progress: TrainingProgress
+    progress: Progress
     stop: StopRequest
     stop_after: int | None = None
     _done: int = 0
@@ -103,14 +103,14 @@ class TrainingRun:
 
     def _moments(self) -> MomentsGenerator:
         settings = self.policy.generator
-        self.progress.stage("moments", 3)
+        self.progress.stage("training: moments", 3)
         sums = self.checkpoint.sums()
 
         def keep(name: str, value: Array) -> None:
             sums[name] = value
             self.checkpoint.keep_sums(sums)
             self.events.write("sum released", name=name)
-            self.progress.step(len(sums), None)
+            self.progress.step(len(sums))
             if self.stop.asked and len(sums) < len((COUNTS, SUMS, SECOND)):
                 raise self.stop.stopped("between moments")
 
@@ -212,7 +212,7 @@ class TrainingRun:
         epsilons: EpsilonMeter | None,
     ) -> Position:
         """Steps of one stage, from the position to ``total``; kept now and then, and always when stopped."""
-        self.progress.stage(position.stage, total)
+        self.progress.stage(f"training: {position.stage}", total)
         saved_at, cost = time.monotonic(), 0.0
         while position.step < total:
             for stepper in steppers:
@@ -223,7 +223,7 @@ class TrainingRun:
             counted = self.account.used(GRADIENT_STEPS) if epsilons and self.account else position.counted
             position = replace(position, step=position.step + 1, counted=counted)
             self._done += 1
-            self.progress.step(position.step, epsilons.at(position.counted) if epsilons else None)
+            self.progress.step(position.step, f"epsilon so far {epsilons.at(position.counted):.3f}" if epsilons else "")
             stop = self.stop.asked or (self.stop_after is not None and self._done >= self.stop_after)
             now = time.monotonic()
             if stop or position.step == total or now - saved_at > max(1.0, SAVE_SHARE * cost):

@@ -21,12 +21,12 @@ from synthrelease.privacy.plan import PrivacyPlan
 from synthrelease.records.digests import digest_of, digest_of_file
 from synthrelease.records.files import atomic_write_json, read_json
 from synthrelease.records.ledger import Ledger
+from synthrelease.records.progress import Progress
 from synthrelease.training.checkpoint import Checkpoint, RunIdentity
 from synthrelease.training.events import EventLog
 from synthrelease.training.interrupt import listening
 from synthrelease.training.patients import Images, TrainingPatients
 from synthrelease.training.planning import plan_of, spec_of
-from synthrelease.training.progress import TrainingProgress
 from synthrelease.training.record import training_record
 from synthrelease.training.run import TrainingRun
 
@@ -41,7 +41,7 @@ def train(
     *,
     ledger: Ledger,
     resume: bool,
-    progress: TrainingProgress,
+    progress: Progress,
     stop_after: int | None = None,
 ) -> dict[str, Any]:
     """Train the policy's generator on the training patients of a store.
@@ -92,7 +92,7 @@ def train_with(
     *,
     ledger: Ledger,
     resume: bool,
-    progress: TrainingProgress,
+    progress: Progress,
     stop_after: int | None,
     noise: NoiseSource,
 ) -> dict[str, Any]:
@@ -150,7 +150,7 @@ def _begin(
     identity: RunIdentity,
     checkpoint: Checkpoint,
     ledger: Ledger,
-    progress: TrainingProgress,
+    progress: Progress,
 ) -> RunIdentity:
     """Charge the run, then note what it is."""
     if checkpoint.started:
@@ -168,7 +168,7 @@ def _begin(
         enforce=policy.cohort.source != "phantom",
     )
     if charge.body.get("over_cap"):
-        progress.notice(str(charge.body["over_cap"]))
+        progress.note(str(charge.body["over_cap"]))
     begun = replace(identity, reservation=charge.reservation)
     # What a process left that died before run.json never counted anything: counting comes after.
     checkpoint.account_path.unlink(missing_ok=True)

@@ -24,7 +24,7 @@ from synthrelease.generators.registry import load_generator
 from synthrelease.privacy import mechanism
 from synthrelease.privacy.noise import OsNoise
 from synthrelease.records.ledger import Ledger
-from synthrelease.training.progress import Silent
+from synthrelease.records.progress import Silent
 from synthrelease.training.train import train_with
 
 Array = npt.NDArray[np.float64]

@@ -134,7 +134,9 @@ def test_rules_across_settings_name_the_setting(old: str, new: str, path: str) -
 
 
 def test_a_policy_without_privacy_cannot_be_shared_widely() -> None:
-    text = GOOD.replace("privacy: {mode: private, epsilon: 8, delta: 1e-5, expected_patients: 700}", "privacy: {mode: none}")
+    text = GOOD.replace(
+        "privacy: {mode: private, epsilon: 8, delta: 1e-5, expected_patients: 700}", "privacy: {mode: none}"
+    )
     assert any("sharing.tier" in line for line in problems(text))
     assert problems(text.replace("registered", "internal")) == []
 
@@ -177,7 +179,7 @@ def test_unreadable_policy_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="dp_eps8"):
         shipped_file("policies", "nothing")
     (tmp_path / "bad.yaml").write_text("schema: 2\n")
-    with pytest.raises(PolicyError, match="bad.yaml:1:9: schema"):
+    with pytest.raises(PolicyError, match=r"bad\.yaml:1:9: schema"):
         load_policy(tmp_path / "bad.yaml")
 
 

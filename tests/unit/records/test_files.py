@@ -47,9 +47,14 @@ def test_a_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
         (folder / "a").write_text("1")
         assert not target.exists()
     assert (target / "a").read_text() == "1"
-    with pytest.raises(RuntimeError), atomic_folder(target) as folder:
-        (folder / "a").write_text("2")
-        raise RuntimeError
+
+    def fail_halfway() -> None:
+        with atomic_folder(target) as folder:
+            (folder / "a").write_text("2")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail_halfway()
     assert (target / "a").read_text() == "1"
     with atomic_folder(target) as folder:
         (folder / "b").write_text("3")

@@ -24,7 +24,7 @@ from synthrelease.policy.schema import Policy
 from synthrelease.privacy.accounting import Mechanism, composed_epsilon, epsilon_of
 from synthrelease.privacy.noise import OsNoise
 from synthrelease.records.ledger import Event, Ledger
-from synthrelease.training.progress import Silent
+from synthrelease.records.progress import Silent
 from synthrelease.training.train import train_with
 
 Train = Callable[..., dict[str, Any]]
@@ -158,7 +158,7 @@ from discs_archive import Archive, policy
 from synthrelease.privacy.noise import OsNoise
 from synthrelease.records.ledger import Ledger
 from synthrelease.training import run
-from synthrelease.training.progress import Silent
+from synthrelease.records.progress import Silent
 from synthrelease.training.train import train_with
 
 class Deadly(OsNoise):
@@ -215,11 +215,11 @@ def test_control_c_keeps_the_step_in_flight(train: Train, tmp_path: Path) -> Non
     class Pressing(Silent):
         stage_now = ""
 
-        def stage(self, name: str, total: int) -> None:
+        def stage(self, name: str, total: int | None = None) -> None:
             self.stage_now = name
 
-        def step(self, done: int, epsilon: float | None) -> None:
-            if self.stage_now == "steps" and done == 3:
+        def step(self, done: int, facts: str = "") -> None:
+            if self.stage_now == "training: steps" and done == 3:
                 os.kill(os.getpid(), signal.SIGINT)
                 time.sleep(0.01)
 
@@ -239,9 +239,9 @@ def test_progress_shows_epsilon_rising_to_the_target_and_no_loss(train: Train) -
         def __init__(self) -> None:
             self.values = []
 
-        def step(self, done: int, epsilon: float | None) -> None:
-            if epsilon is not None:
-                self.values.append(epsilon)
+        def step(self, done: int, facts: str = "") -> None:
+            if facts:
+                self.values.append(float(facts.removeprefix("epsilon so far ")))
 
     seen = Seen()
     record = train(policy("diffusion", "private"), progress=seen)
@@ -323,7 +323,7 @@ def test_a_cap_of_a_simulated_cohort_is_said_and_not_enforced(train: Train) -> N
     class Noticing(Silent):
         text = ""
 
-        def notice(self, text: str) -> None:
+        def note(self, text: str) -> None:
             self.text = text
 
     noticing = Noticing()
