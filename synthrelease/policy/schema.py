@@ -154,26 +154,31 @@ class MomentsGenerator(Section):
     """Class-conditional Gaussian over a public cosine basis of image and masks."""
 
     name: Literal["moments"]
-    image_frequencies: int = Field(12, ge=2, le=32, description="cosine frequencies per axis kept of the image")
-    mask_frequencies: int = Field(8, ge=2, le=32, description="cosine frequencies per axis kept of each mask")
+    image_frequencies: int = Field(16, ge=2, le=32, description="cosine frequencies per axis kept of the image")
+    mask_frequencies: int = Field(12, ge=2, le=32, description="cosine frequencies per axis kept of each mask")
 
 
 class DiffusionGenerator(Section):
     """Class-conditional diffusion of image and masks together (EDM preconditioning)."""
 
     name: Literal["diffusion"]
-    image_frequencies: int = Field(12, ge=2, le=32, description="of the moments that warm the model up; see moments")
-    mask_frequencies: int = Field(8, ge=2, le=32, description="of the moments that warm the model up; see moments")
-    width: int = Field(48, ge=8, le=512, description="channels of the first level")
+    image_frequencies: int = Field(16, ge=2, le=32, description="of the moments that warm the model up; see moments")
+    mask_frequencies: int = Field(12, ge=2, le=32, description="of the moments that warm the model up; see moments")
+    width: int = Field(
+        32,
+        ge=8,
+        le=512,
+        description="channels of the first level; multiples of 16 are fast, 16 suits privacy, 32 and more plain training",
+    )
     warmup_steps: int = Field(
         600, ge=0, le=1_000_000, description="steps on samples of the moments, before any real image"
     )
     steps: int = Field(1500, ge=0, le=10_000_000, description="plain steps on real images (privacy.mode: none)")
     batch: int = Field(64, ge=1, le=4096, description="images per plain or warm-up step")
-    learning_rate: float = Field(1e-3, gt=0, lt=1, description="Adam step size, plain and warm-up")
-    private_learning_rate: float = Field(5e-4, gt=0, lt=1, description="Adam step size of private steps")
+    learning_rate: float = Field(4e-3, gt=0, lt=1, description="Adam step size, plain and warm-up")
+    private_learning_rate: float = Field(3e-3, gt=0, lt=1, description="Adam step size of private steps")
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = Field(
-        0.995, description="decay of the averaged weights used to sample"
+        0.98, description="decay of the averaged weights used to sample"
     )
     sampler_steps: int = Field(18, ge=2, le=1000, description="denoising steps per image")
     seed: int = Field(0, ge=0, description="seed of initial weights and warm-up; never of privacy noise")

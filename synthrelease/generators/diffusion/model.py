@@ -100,7 +100,7 @@ def loss(forward: Forward, inputs: Inputs) -> Tensor:
     clean, sigma = inputs["clean"], inputs["sigma"]
     noisy = clean + sigma[:, None, None, None] * inputs["noise"]
     error = forward(noisy, sigma, inputs["labels"]) - clean
-    power = precondition.spectrum(clean.shape[-1], clean.shape[1] - 1)
+    power = precondition.spectrum(clean.shape[-1], clean.shape[1] - 1).to(clean.device)
     return ((error**2).mean(dim=(2, 3)) / precondition.out_scale(sigma, power) ** 2).mean(dim=1)
 
 

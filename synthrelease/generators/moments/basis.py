@@ -59,9 +59,6 @@ class Basis:
         prior_spread: (D,) public standard deviation of each feature under the power law.
         clip_norm: Public bound for the length of one feature vector; twice the length the power law expects, since
             the mean image counts too.
-        residual_clip_norm: Public bound for the length of a feature vector less its class mean; 1.2 times the length
-            the power law expects. A second moment of residuals needs less noise than one of features: its
-            sensitivity is the square of this bound.
     """
 
     def __init__(self, spec: Spec, settings: Frequencies) -> None:
@@ -74,7 +71,6 @@ class Basis:
         self.prior_spread: Array = spread ** (1.0 - POWER)
         expected_length = float(np.sqrt(np.sum(self.prior_spread**2)))
         self.clip_norm: float = 2.0 * expected_length
-        self.residual_clip_norm: float = 1.2 * expected_length
 
     def features(self, images: npt.ArrayLike, masks: npt.ArrayLike) -> Array:
         """Describe images with their masks.

@@ -72,12 +72,11 @@ def test_features_do_not_depend_on_the_resolution_of_a_smooth_image() -> None:
     np.testing.assert_allclose(features_at(32), features_at(64), atol=1e-9)
 
 
-def test_a_prior_draw_stays_inside_the_public_bounds() -> None:
+def test_a_prior_draw_stays_inside_the_public_bound_which_is_not_idle() -> None:
     basis = Basis(Spec(resolution=32, classes=1, segments=1), settings(12, 8))
     draws = np.random.default_rng(0).normal(size=(500, basis.dimensions)) * basis.prior_spread
     lengths = np.linalg.norm(draws, axis=1)
-    assert np.mean(lengths > basis.residual_clip_norm) < 0.05
-    assert np.max(lengths) < basis.clip_norm
+    assert np.max(lengths) < basis.clip_norm < 3 * np.median(lengths)
 
 
 def test_moments_recover_a_known_gaussian() -> None:
