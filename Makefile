@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: install demo test lint real bench clean
+.PHONY: install demo test lint real clean
 
 install: .venv/.installed
 
