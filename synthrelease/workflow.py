@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
+from math import isinf
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from synthrelease.generators.registry import load_generator
 from synthrelease.policy.loader import load_policy, policy_digest, policy_from, resolved
 from synthrelease.policy.schema import CohortSettings, Policy, Window
 from synthrelease.policy.shipped import shipped_file
+from synthrelease.privacy.accounting import composed_epsilon
 from synthrelease.records.digests import digest_of, digest_of_file, manifest_of
 from synthrelease.records.files import atomic_write_json, read_json
 from synthrelease.records.ledger import Ledger
@@ -189,7 +191,7 @@ def sample_run(desk: Desk, run: Run) -> dict[str, Any]:
         software_version=version("synthrelease"),
         study_date=wanted.release_date,
         body_part=cohort.body_part,
-        edition=training,
+        edition=run.read(run.training, "train")["digests"]["generator"],
     )
     desk.progress.stage("sampling", wanted.images)
     with threads(desk.threads):
@@ -246,7 +248,23 @@ def audit_run(desk: Desk, run: Run) -> dict[str, Any]:
         "archive": archive["archive_digest"],
         "audit_profile": digest_of_file(profile_file),
     }
-    return _judge(desk, run, case, load_profile(str(profile_file), check_ids()), policy.audit.seed, digests)
+    spent = ledger_facts(desk.ledger(policy), policy)
+    return _judge(desk, run, case, load_profile(str(profile_file), check_ids()), policy.audit.seed, digests, spent)
+
+
+def ledger_facts(ledger: Ledger, policy: Policy) -> dict[str, Any] | None:
+    """What all runs on the cohort cost together, for the report; None where no ledger is at hand."""
+    charges = ledger.charges()
+    delta = policy.privacy.delta
+    if not charges or delta is None:
+        return None
+    composed = composed_epsilon(ledger, delta)
+    return {
+        "composed_epsilon": None if isinf(composed) else composed,
+        "delta": delta,
+        "runs": len(charges),
+        "lifetime_epsilon": policy.privacy.lifetime_epsilon,
+    }
 
 
 def archive_reading(cohort: CohortSettings) -> CohortSettings:
@@ -293,7 +311,13 @@ def audit_folders(
 
 
 def _judge(
-    desk: Desk, run: Run, case: AuditCase, profile: Profile, seed: int, digests: dict[str, str]
+    desk: Desk,
+    run: Run,
+    case: AuditCase,
+    profile: Profile,
+    seed: int,
+    digests: dict[str, str],
+    spent: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     with threads(desk.threads):
         record, annex = run_audit(case, profile, seed, progress=desk.progress, digests=digests)
@@ -302,5 +326,5 @@ def _judge(
     from synthrelease.report.writing import write_reports
 
     desk.progress.stage("writing the reports")
-    write_reports(run, case, annex)
+    write_reports(run, case, annex, ledger=spent)
     return record.to_json()

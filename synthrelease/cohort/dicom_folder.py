@@ -115,14 +115,17 @@ class DicomFolder:
                 return Refusal(found.path, planes)
             self.notes[f"{planes}, image kept without"] += 1
             planes = None
-        pixels = to_unit(
-            image.pixels,
-            self._window(image),
-            value_range=image.value_range,
-            own=image.window,
-            inverted=image.inverted,
-            padding=image.padding,
-        )
+        try:
+            pixels = to_unit(
+                image.pixels,
+                self._window(image),
+                value_range=image.value_range,
+                own=image.window,
+                inverted=image.inverted,
+                padding=image.padding,
+            )
+        except (ValueError, ArithmeticError):
+            return Refusal(found.path, Reason.NO_WINDOW)
         if pixels.min() == pixels.max():
             return Refusal(found.path, Reason.CONSTANT, "within the window")
         if image.spacing_mm is not None:

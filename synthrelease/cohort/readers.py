@@ -47,7 +47,7 @@ def reader_for(settings: CohortSettings, source: Path, *, archive: bool = False)
     table = _table_in(settings, source)
     if table is not None:
         return PictureTable(settings, rows_of_table(table, settings))
-    rows = rows_of_folder(source, settings)
+    rows = rows_of_folder(source, settings, archive=archive)
     if not rows:
         raise UnsuitableData(
             "the folder holds neither DICOM files nor a table nor pictures",

@@ -88,7 +88,10 @@ class PictureTable:
                 return Refusal(row.image, masks)
             self.notes[f"{masks}, image kept without"] += 1
             masks = None
-        pixels = to_unit(picture.values, self._settings.window, value_range=picture.value_range, own=picture.own)
+        try:
+            pixels = to_unit(picture.values, self._settings.window, value_range=picture.value_range, own=picture.own)
+        except (ValueError, ArithmeticError):
+            return Refusal(row.image, Reason.NO_WINDOW)
         if pixels.min() == pixels.max():
             return Refusal(row.image, Reason.CONSTANT, "within the window")
         return SourceImage(row.image_id, row.patient_id, pixels, masks, label, picture.digest)
@@ -144,14 +147,18 @@ def rows_of_table(path: Path, settings: CohortSettings) -> list[Row]:
     return rows
 
 
-def rows_of_folder(folder: Path, settings: CohortSettings) -> list[Row]:
-    """A row for every picture below a folder: each its own patient, its class the only one or its folder's name."""
+def rows_of_folder(folder: Path, settings: CohortSettings, *, archive: bool) -> list[Row]:
+    """A row for every picture below a folder, its class the only one or its folder's name.
+
+    In an archive that is audited each picture is its own patient. In a private cohort nobody knows whose it is, so its
+    patient is missing: one person with five pictures taken for five people would have a fifth of the protection.
+    """
     only = settings.classes[0] if len(settings.classes) == 1 else None
     rows = []
     for path in list_files(folder):
         if is_picture(path):
             name = path.relative_to(folder).as_posix()
-            rows.append(Row(path, name, f"|{name}", only or path.parent.name, {}))
+            rows.append(Row(path, name, f"|{name}" if archive else None, only or path.parent.name, {}))
     return rows
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from synthrelease.cohort.types import FloatArray
-from synthrelease.errors import PolicyError, UnsuitableData
+from synthrelease.errors import PolicyError
 from synthrelease.policy.schema import Window
 
 
@@ -47,7 +47,7 @@ def to_unit(
 
     Raises:
         PolicyError: Mode `fixed` without low < high.
-        UnsuitableData: The image has neither a window nor a range, and the policy does not fix one.
+        ValueError: The image has neither a window nor a usable range, and the policy does not fix one.
     """
     if window.mode == "fixed":
         if window.low is None or window.high is None or window.low >= window.high:
@@ -60,10 +60,7 @@ def to_unit(
     elif value_range is not None:
         shown = _between(values, *value_range)
     else:
-        raise UnsuitableData(
-            "floating point images have no stored range that could serve as a window",
-            fix="Set cohort.window to {mode: fixed, low: ..., high: ...}.",
-        )
+        raise ValueError("floating point images have no stored range that could serve as a window")
     if inverted:
         shown = -shown
     if padding is not None:
@@ -72,6 +69,8 @@ def to_unit(
 
 
 def _between(values: FloatArray, low: float, high: float) -> FloatArray:
+    if not high > low:
+        raise ValueError("an empty range of values")
     scale = np.float32(2 / (high - low))
     shown = (values - np.float32(low)) * scale - np.float32(1)
     return np.asarray(np.clip(shown, -1, 1), dtype=np.float32)

@@ -3,10 +3,12 @@
 Whoever knows the seed of the noise can subtract the noise. So production code constructs :class:`OsNoise` and nothing
 else; it holds no state, nothing of it can be written to a checkpoint. Tests put another :class:`NoiseSource` in.
 
-A normal variate is the inverse normal distribution function of a uniform on the midpoints of a 2^-52 grid: no tail
-is cut short of 8.2 standard deviations. (Midpoints of a 2^-53 grid do not fit a double: the last one would round to 1,
-and the variate be infinite.) Sums are rounded to a grid after the noise is added, so that the low bits of a double tell
-nothing of the value below the noise (Mironov, CCS 2012). That is a mitigation, not a proof.
+A normal variate is half the sum of four inverse normal distribution functions of uniforms on the midpoints of a
+2^-52 grid (Holohan and Braghin, 2021). One alone has holes in its tail: beyond five standard deviations it reaches
+fewer values than the grid of the result has, so that a value could betray the sum below it. (Midpoints of a 2^-53 grid
+do not fit a double: the last one would round to 1, and the variate be infinite.) Sums are rounded to a grid after the
+noise is added, so that the low bits of a double tell nothing of the value below the noise (Mironov, CCS 2012). That is a
+mitigation, not a proof.
 """
 
 from __future__ import annotations
@@ -41,7 +43,7 @@ class NoiseSource(Protocol):
         ...
 
     def entropy(self) -> int:
-        """A fresh 63-bit number, to seed the draws inside one private step."""
+        """A fresh 63-bit number, to seed the draws of one patient in one private step."""
         ...
 
 
@@ -50,12 +52,13 @@ class OsNoise:
 
     def normal(self, size: int) -> FloatArray:
         """(size,) standard normals in float64."""
-        out = np.empty(size)
+        out = np.zeros(size)
         for start in range(0, size, BLOCK):
             part = out[start : start + BLOCK]
-            bits = np.frombuffer(os.urandom(8 * part.size), dtype=np.uint64)
-            part[:] = ndtri(((bits >> np.uint64(12)).astype(np.float64) + 0.5) * 2.0**-52)
-        return out
+            for _ in range(4):
+                bits = np.frombuffer(os.urandom(8 * part.size), dtype=np.uint64)
+                part += ndtri(((bits >> np.uint64(12)).astype(np.float64) + 0.5) * 2.0**-52)
+        return out / 2
 
     def bernoulli(self, size: int, probability: float) -> BoolArray:
         """(size,) draws, exact to 2^-64: a uniform 64-bit integer below floor(q 2^64).

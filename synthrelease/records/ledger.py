@@ -248,12 +248,16 @@ class Ledger:
 
         Raises:
             IntegrityError: No such reservation.
-            UsageError: No statement was given.
+            UsageError: No statement was given, or the run was released.
         """
         if not statement.strip():
             raise UsageError("voiding a charge needs a statement", fix="Say who destroyed what, unseen, and when.")
         with self.locked():
             charge = self.charge_of(reservation)
+            if any(entry.event is Event.RELEASED and entry.run == charge.run for entry in self.entries()):
+                raise UsageError(
+                    f"the run {charge.run} was released; its charge stands", fix="Only what nobody saw can be voided."
+                )
             return self.append(
                 Event.VOIDED, charge.run, {"reservation": reservation, "who": who, "statement": statement}
             )

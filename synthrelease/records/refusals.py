@@ -18,6 +18,7 @@ class Reason(StrEnum):
     COLOUR = "colour image"
     CONSTANT = "all pixels have one value"
     NON_FINITE = "pixel values are not finite"
+    NO_WINDOW = "no window and no stored range to map values by (set cohort.window to mode: fixed)"
     NO_PATIENT = "patient id missing"
     NO_LABEL = "label missing"
     UNKNOWN_LABEL = "label not among the policy's classes"

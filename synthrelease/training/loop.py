@@ -68,9 +68,9 @@ def private_gradient(
 ) -> Gradient:
     """Noisy mean of clipped patients' gradients for a player that sees real images; a plain one on no image for others.
 
-    Which images of a patient, which noise levels: drawn from fresh entropy in each step, never from the public seed.
-    With a known seed a patient's draws would follow from the place in the batch, so that one patient more would
-    change the vectors of the patients after it.
+    Which images of a patient, which noise levels: drawn from fresh entropy for each patient in each step, never from
+    the public seed and never from a stream that patients share. In a shared stream a patient's draws follow from the
+    place in the batch, so that one patient more would change the vectors of the patients after it.
 
     Args:
         patients: Training patients.
@@ -82,20 +82,18 @@ def private_gradient(
     """
     plan = account.plan
     planned = plan.release(GRADIENT_STEPS)
-    rows_each = plan.images_per_visit * plan.noise_draws
-    block = patients_at_once(rows_each)
+    block = patients_at_once(plan.images_per_visit * plan.noise_draws)
     everyone = np.arange(len(patients), dtype=np.int64)
 
     def blocks(player: Player, drawn: Rows) -> Iterator[dict[str, Tensor]]:
-        entropy = noise.entropy()
-        which = np.random.default_rng(entropy)
-        rng = torch.Generator().manual_seed(noise.entropy())
         for start in range(0, len(drawn), block):
-            part = drawn[start : start + block]
-            rows = draw_images([patients.rows(int(p)) for p in part], plan.images_per_visit, which)
-            repeated = np.repeat(rows.reshape(-1), plan.noise_draws)
-            inputs = player.draw(patients.batch(repeated), rng)
-            yield {name: value.reshape(len(part), rows_each, *value.shape[1:]) for name, value in inputs.items()}
+            each = [own_inputs(player, int(patient)) for patient in drawn[start : start + block]]
+            yield {name: torch.stack([inputs[name] for inputs in each]) for name in each[0]}
+
+    def own_inputs(player: Player, patient: int) -> dict[str, Tensor]:
+        rows = draw_images([patients.rows(patient)], plan.images_per_visit, np.random.default_rng(noise.entropy()))
+        batch = patients.batch(np.repeat(rows.reshape(-1), plan.noise_draws))
+        return player.draw(batch, torch.Generator().manual_seed(noise.entropy()))
 
     blind = plain_gradient(lambda step, rng: no_images(spec, batch, rng), seed, "blind")
 

@@ -61,6 +61,11 @@ def privacy_of(policy: Policy, account: Account | None) -> dict[str, Any]:
         "expected_patients": plan.expected_patients,
         "images_per_visit": plan.images_per_visit,
         "noise_draws": plan.noise_draws,
+        "does_not_cover": [
+            "the audit: its figures, patient counts, and that it passed",
+            "that the cohort could be read: at least 20 patients, every class present",
+            "an image that two patients claim is left out for both",
+        ],
         "noise_source": "operating system, float64, rounded to a grid after adding; seeds do not exist",
         "lifetime_epsilon": policy.privacy.lifetime_epsilon,
         "plan_digest": plan.digest,
@@ -91,8 +96,6 @@ def training_record(
         "seeds": {"weights_and_warm_up": getattr(settings, "seed", None), "privacy_noise": None},
         "digests": {
             "policy": identity.policy_digest,
-            "cohort": identity.cohort_digest,
-            "reservation": identity.reservation,
             "generator": generator_digest,
         },
         "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},

@@ -139,7 +139,7 @@ class TrainingRun:
     def _steps(self, generator: Generator, moments: MomentsGenerator | None, settings: DiffusionGenerator) -> Position:
         warm_up = settings.warmup_steps if moments is not None else 0
         kept = self.checkpoint.load()
-        position = Position(WARM_UP if warm_up else STEPS, 0, 0, 0) if kept is None else self._caught_up(kept[0])
+        position = self._caught_up(Position(WARM_UP if warm_up else STEPS, 0, 0, 0) if kept is None else kept[0])
         steppers = self._steppers(generator, settings, position.stage)
         if kept is not None:
             for stepper in steppers:
@@ -184,7 +184,7 @@ class TrainingRun:
         if lost < 0 or (lost and position.stage != STEPS):
             raise IntegrityError(
                 "the account and the checkpoint are not of one run",
-                fix="Restore both from one copy, or start a new run; the ledger keeps this one charged.",
+                fix="Start a new run; the ledger keeps this one charged in full.",
             )
         if lost:
             self.events.write("steps lost", counted=position.counted + lost, lost=lost)

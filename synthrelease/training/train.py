@@ -24,6 +24,7 @@ from synthrelease.records.ledger import Ledger
 from synthrelease.records.progress import Progress
 from synthrelease.training.checkpoint import Checkpoint, RunIdentity
 from synthrelease.training.events import EventLog
+from synthrelease.training.exclusive import alone_with
 from synthrelease.training.interrupt import listening
 from synthrelease.training.patients import Images, TrainingPatients
 from synthrelease.training.planning import plan_of, spec_of
@@ -46,7 +47,7 @@ def train(
 ) -> dict[str, Any]:
     """Train the policy's generator on the training patients of a store.
 
-    The plan is charged to the ledger in full before any pixel is read, and settled by what was run. The first
+    The plan is charged to the ledger in full before any training pixel is used, and settled by what was run. The first
     Control-C finishes the step in flight; a killed process loses at most the steps since the last save, which stay
     counted and are not run again, so epsilon is that of an uninterrupted run.
 
@@ -67,20 +68,22 @@ def train(
         IntegrityError: A run is there already, or another policy, cohort or plan is resumed.
         Interrupted: Stopped on request.
         PolicyError: The plan is impossible, or the network mixes patients.
+        UsageError: Another process trains this run.
         UnsuitableData: No usable patient, or the disk is full.
     """
-    return train_with(
-        policy,
-        store,
-        store.patients(Split.TRAIN),
-        store.manifest.digest,
-        run_folder,
-        ledger=ledger,
-        resume=resume,
-        progress=progress,
-        stop_after=stop_after,
-        noise=OsNoise(),
-    )
+    with alone_with(run_folder):
+        return train_with(
+            policy,
+            store,
+            store.patients(Split.TRAIN),
+            store.manifest.digest,
+            run_folder,
+            ledger=ledger,
+            resume=resume,
+            progress=progress,
+            stop_after=stop_after,
+            noise=OsNoise(),
+        )
 
 
 def train_with(

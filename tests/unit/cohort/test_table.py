@@ -26,8 +26,8 @@ BYTES = RNG.integers(0, 256, (16, 20)).astype(np.uint8)
 WORDS = RNG.integers(0, 65536, (16, 20)).astype(np.uint16)
 
 
-def read(settings: CohortSettings, source: Path) -> tuple[list[SourceImage], Counter[Reason]]:
-    items = list(reader_for(settings, source).read())
+def read(settings: CohortSettings, source: Path, *, archive: bool = False) -> tuple[list[SourceImage], Counter[Reason]]:
+    items = list(reader_for(settings, source, archive=archive).read())
     refused = Counter(item.reason for item in items if isinstance(item, Refusal))
     return [item for item in items if isinstance(item, SourceImage)], refused
 
@@ -129,15 +129,20 @@ def test_a_table_without_its_columns_is_a_usage_error(pictures: Any, settings: M
         reader_for(settings(), pictures.finish())
 
 
-def test_a_folder_of_pictures_needs_no_table(pictures: Any, settings: Make) -> None:
+def test_a_private_folder_of_pictures_says_nothing_of_patients_and_is_refused(pictures: Any, settings: Make) -> None:
+    Image.fromarray(BYTES).save(pictures.folder / "a.png")
+    assert read(settings(segments=(), classes=("all",)), pictures.folder) == ([], {Reason.NO_PATIENT: 1})
+
+
+def test_an_archive_of_pictures_needs_no_table(pictures: Any, settings: Make) -> None:
     for place in ("normal/a.png", "Sick/b.png", "other/c.png"):
         (pictures.folder / place).parent.mkdir()
         Image.fromarray(BYTES).save(pictures.folder / place)
-    images, refused = read(settings(segments=()), pictures.folder)
+    images, refused = read(settings(segments=()), pictures.folder, archive=True)
     assert [image.label for image in images] == ["sick", "normal"]
     assert len({image.patient_id for image in images}) == 2
     assert refused == {Reason.UNKNOWN_LABEL: 1}
-    assert len(read(settings(segments=(), classes=("all",)), pictures.folder)[0]) == 3
+    assert len(read(settings(segments=(), classes=("all",)), pictures.folder, archive=True)[0]) == 3
 
 
 def test_a_folder_of_nothing_is_unsuitable(tmp_path: Path, settings: Make) -> None:
@@ -222,8 +227,7 @@ def test_floating_point_needs_a_fixed_window(pictures: Any, settings: Make) -> N
     pictures.add("7", image="x.npy")
     np.save(pictures.folder / "x.npy", np.linspace(0, 1, 1024).reshape(32, 32))
     table = pictures.finish()
-    with pytest.raises(UnsuitableData, match="floating point"):
-        read(settings(), table)
+    assert read(settings(), table) == ([], {Reason.NO_WINDOW: 1})
     (image,), _ = read(settings(window={"mode": "fixed", "low": 0.0, "high": 1.0}), table)
     assert (image.pixels.min(), image.pixels.max()) == (-1, 1)
 

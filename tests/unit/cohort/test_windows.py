@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from synthrelease.cohort.resample import fit, squared
 from synthrelease.cohort.windows import to_unit
 from synthrelease.dicom.voi import LinearWindow
-from synthrelease.errors import PolicyError, UnsuitableData
+from synthrelease.errors import PolicyError
 from synthrelease.policy.schema import Window
 
 VALUES = np.array([[0, 1000], [2000, 4000]], dtype=np.float32)
@@ -53,8 +53,13 @@ def test_padding_is_dark_even_when_inverted() -> None:
 
 
 def test_floating_point_values_need_a_fixed_window() -> None:
-    with pytest.raises(UnsuitableData, match="floating point"):
+    with pytest.raises(ValueError, match="floating point"):
         to_unit(VALUES, window(), value_range=None)
+
+
+def test_an_empty_range_is_no_range() -> None:
+    with pytest.raises(ValueError, match="empty range"):
+        to_unit(VALUES, window(), value_range=(1e30, 1e30))
 
 
 def test_an_integer_factor_is_the_mean_of_each_box() -> None:

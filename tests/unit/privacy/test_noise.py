@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+from scipy.special import ndtri
 from scipy.stats import kstest
 
 from synthrelease.privacy.noise import SLACK, OsNoise, add_noise, grid_of
@@ -68,3 +69,22 @@ def test_the_grid_is_a_power_of_two_just_below_the_clip_norm(clip_norm: float) -
     grid = grid_of(clip_norm)
     assert math.frexp(grid)[0] == 0.5
     assert clip_norm / 2 < grid * 2**30 <= clip_norm
+
+
+def test_a_normal_is_made_of_four_draws_so_that_its_tail_has_no_holes(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[int] = []
+
+    def ones(size: int) -> bytes:
+        calls.append(size)
+        return b"\xff" * size
+
+    monkeypatch.setattr("os.urandom", ones)
+    assert OsNoise().normal(3) == pytest.approx([2 * ndtri(1 - 2.0**-53)] * 3)
+    assert calls == [24] * 4
+
+
+def test_four_draws_make_one_standard_normal() -> None:
+    sample = OsNoise().normal(400_000)
+    assert abs(sample.mean()) < 0.01
+    assert abs(sample.std() - 1) < 0.01
+    assert abs(np.mean(sample**4) - 3) < 0.1

@@ -140,3 +140,11 @@ def test_processes_that_append_at_once_make_one_chain(tmp_path: Path) -> None:
         worker.join()
     assert all(worker.exitcode == 0 for worker in workers)
     assert len(Ledger(path).entries()) == 31
+
+
+def test_a_released_run_cannot_be_voided(ledger: Ledger) -> None:
+    reservation = ledger.charges()[0].reservation
+    ledger.append(Event.RELEASED, "one", {"release": "r"})
+    with pytest.raises(UsageError, match="was released"):
+        ledger.void(reservation, who="Custodian", statement="Nobody saw it.")
+    assert len(ledger.charges()) == 2
