@@ -6,6 +6,7 @@ policy -> cohort store -> training.json + checkpoint -> archive + archive.json -
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -25,7 +26,7 @@ from synthrelease.cohort.phantom import write_phantom_cohort
 from synthrelease.cohort.split import SplitDraw
 from synthrelease.cohort.store import CohortStore
 from synthrelease.cohort.survey import settings_for
-from synthrelease.errors import IntegrityError, UsageError
+from synthrelease.errors import IntegrityError, Interrupted, SynthreleaseError, UsageError
 from synthrelease.generators.registry import load_generator
 from synthrelease.policy.loader import load_policy, policy_digest, policy_from, resolved
 from synthrelease.policy.schema import CohortSettings, Policy, Window
@@ -36,7 +37,7 @@ from synthrelease.records.files import atomic_write_json, read_json
 from synthrelease.records.ledger import Ledger
 from synthrelease.records.progress import Progress
 from synthrelease.records.runs import Run, new_run
-from synthrelease.training.train import train
+from synthrelease.training.train import begun, train
 
 PHANTOM_SIZE = 128
 AUDIT_RESOLUTION = 64
@@ -76,32 +77,38 @@ def begin(desk: Desk, policy_name: str, cohort: str | None, *, resume: bool, ste
         UsageError: ``resume``, and no unfinished run of this policy is there.
     """
     path = shipped_file("policies", policy_name)
-    policy = load_policy(path)
-    source = cohort or policy.cohort.source
+    policy = load_policy(path, cohort)
+    source = policy.cohort.source
     if source != "phantom" and not Path(source).exists():
         raise UsageError("the cohort folder is not there", fix="Name it with --cohort or in cohort.source.")
+    place = source if source == "phantom" else str(Path(source).resolve())
     kept = resolved(policy)
     kept["cohort"]["source"] = "phantom" if source == "phantom" else "folder"
     digest = policy_digest(policy_from(kept))
     if resume:
-        return _unfinished(desk.home, digest)
+        return _unfinished(desk.home, digest, place)
     profile = shipped_file("audits", policy.audit.profile)
     load_profile(str(profile), check_ids())
     run = new_run(desk.home, stem or path.stem, kept, datetime.now(UTC))
-    atomic_write_json(run.source, {"source": source if source == "phantom" else str(Path(source).resolve())})
+    run.folder.chmod(0o700)  # what a run holds of real patients is for its owner alone
+    atomic_write_json(run.source, {"source": place})
     frozen = {"policy": digest, "audit_profile": policy.audit.profile, "audit_profile_digest": digest_of_file(profile)}
     atomic_write_json(run.plan, frozen)
     return run
 
 
-def _unfinished(home: Path, digest: str) -> Run:
+def _unfinished(home: Path, digest: str, place: str) -> Run:
+    """The newest run of that policy on that cohort which has no audit yet."""
     runs = [Run(path.parent) for path in home.glob("*/policy.resolved.json")]
-    open_runs = [
-        r for r in runs if not r.training.exists() and r.plan.exists() and read_json(r.plan)["policy"] == digest
-    ]
-    if not open_runs:
-        raise UsageError("there is no unfinished run of this policy to resume", fix="Leave --resume out to start one.")
-    return max(open_runs, key=lambda run: run.policy.stat().st_mtime_ns)
+    mine = [run for run in runs if run.plan.exists() and read_json(run.plan)["policy"] == digest]
+    here = [run for run in mine if run.source.exists() and read_json(run.source)["source"] == place]
+    unfinished = [run for run in here if not run.audit.exists()]
+    if not unfinished:
+        told = "on this cohort " if mine and not here else ""
+        raise UsageError(
+            f"there is no unfinished run of this policy {told}to resume", fix="Leave --resume out to start one."
+        )
+    return max(unfinished, key=lambda run: run.policy.stat().st_mtime_ns)
 
 
 def policy_of(run: Run) -> Policy:
@@ -147,6 +154,11 @@ def open_cohort(desk: Desk, run: Run, policy: Policy) -> CohortStore:
     told = store.manifest
     desk.progress.note(
         f"{told.images} images of {told.patients} patients; {told.train_patients} train, {told.holdout_patients} holdout"
+        + (
+            f", {told.aside_patients} on neither side (they share an image with a training patient)"
+            if told.aside_patients
+            else ""
+        )
     )
     for reason, count in told.refused.items():
         desk.progress.note(f"left out {count}: {reason}")
@@ -156,9 +168,18 @@ def open_cohort(desk: Desk, run: Run, policy: Policy) -> CohortStore:
 def train_run(desk: Desk, run: Run, *, resume: bool) -> dict[str, Any]:
     """Train, charging the ledger before the first look at the data; writes training.json and the checkpoint."""
     policy = policy_of(run)
-    store = open_cohort(desk, run, policy)
-    with threads(desk.threads):
-        return train(policy, store, run.folder, ledger=desk.ledger(policy), resume=resume, progress=desk.progress)
+    try:
+        store = open_cohort(desk, run, policy)
+        # A run that was interrupted before it was charged has nothing to resume: it begins now.
+        resume = resume and begun(run.folder)
+        with threads(desk.threads):
+            return train(policy, store, run.folder, ledger=desk.ledger(policy), resume=resume, progress=desk.progress)
+    except Interrupted:
+        raise
+    except SynthreleaseError:
+        if not begun(run.folder):
+            shutil.rmtree(run.folder, ignore_errors=True)  # refused before anything was charged: no run is left
+        raise
 
 
 @contextmanager

@@ -147,4 +147,5 @@ def overall(
         return Verdict.INCONCLUSIVE, f"undecided: {', '.join(open_)}"
     if not counted:
         return Verdict.INCONCLUSIVE, "no required check applies"
-    return Verdict.PASS, f"all {len(counted)} required checks passed"
+    kind = "fidelity" if fidelity else "privacy and conformance"
+    return Verdict.PASS, f"all {len(counted)} required {kind} checks passed"

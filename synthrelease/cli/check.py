@@ -40,7 +40,7 @@ def command(policies: tuple[str, ...], schema: bool, resolved: bool, as_json: bo
     for name in policies:
         try:
             policy = load_policy(shipped_file("policies", name))
-        except PolicyError as error:
+        except (PolicyError, UsageError) as error:
             problems += error.message.splitlines()
             worst = error.exit_code
             continue

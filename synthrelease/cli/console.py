@@ -38,7 +38,7 @@ class Console:
         self._clear()
         self._name, self._total = name, total
         self._began = time.monotonic()
-        self._shown = self._began if total else 0.0
+        self._shown = self._began
         if not self._quiet and not self._live:
             click.echo(f"{name}" + (f" ({total})" if total else ""), err=True)
         elif self._live:

@@ -116,13 +116,13 @@ def run(arguments: list[str]) -> int:
     try:
         outcome: Any = group.main(args=arguments, prog_name="synthrelease", standalone_mode=False)
     except click.exceptions.Abort:
-        click.echo("synthrelease: interrupted", err=True)
+        click.echo("synthrelease: interrupted; the same command with --resume goes on", err=True)
         return 130
     except click.ClickException as error:
         error.show()
         return error.exit_code
     except KeyboardInterrupt:
-        click.echo("synthrelease: interrupted; `--resume` goes on from the last checkpoint", err=True)
+        click.echo("synthrelease: interrupted; the same command with --resume goes on", err=True)
         return 130
     except SynthreleaseError as error:
         _refuse(error, as_json="--json" in arguments)

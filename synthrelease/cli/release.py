@@ -39,6 +39,7 @@ def command(
     """
     from datetime import UTC, datetime
 
+    from synthrelease.errors import IntegrityError
     from synthrelease.records.ledger import Event, Ledger
     from synthrelease.records.runs import find_run
     from synthrelease.release.approvals import enough_valid_approvals, read_approvals
@@ -60,7 +61,15 @@ def command(
         )
         return 0
     target = target or home / "releases" / f"{records.policy.release.name}-{now:%Y%m%d-%H%M%S}"
-    ledger = Ledger((ledger_home or home / "ledgers") / f"{records.policy.cohort.name}.jsonl")
+    own = run.folder / "ledger"
+    ledger = Ledger(
+        (ledger_home or (own if own.is_dir() else home / "ledgers")) / f"{records.policy.cohort.name}.jsonl"
+    )
+    if not any(charge.run == run.name for charge in ledger.charges()):
+        raise IntegrityError(
+            f"the ledger of {records.policy.cohort.name} does not hold the run {run.name}",
+            fix="Name the folder of the ledger that it was trained with: --ledger.",
+        )
 
     def enter(record: ReleaseRecord) -> None:
         ledger.append(Event.RELEASED, run.name, {"release": record.name, "digests": record.digests})

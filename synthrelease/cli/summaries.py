@@ -24,9 +24,9 @@ def plan_answer(console: Console, policy_name: str, cohort: str | None, home: Pa
     from synthrelease.training.planning import plan_of
 
     path = shipped_file("policies", policy_name)
-    policy = load_policy(path)
+    policy = load_policy(path, cohort)
     digest = policy_digest(policy)
-    source = cohort or policy.cohort.source
+    source = policy.cohort.source
     value: dict[str, Any] = {
         "policy": path.name,
         "digest": digest,

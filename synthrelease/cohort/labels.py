@@ -116,8 +116,12 @@ def labels_from(path: Path, classes: Sequence[str], key: str, column: str) -> La
     """
     table = read_table(path)
     keys, cells = table.column(key), table.column(column)
+    if keys is None and key == "SOPInstanceUID":
+        key, keys = "PatientID", table.column("PatientID")
     if keys is None or cells is None:
-        missing = key if keys is None else column
+        missing = (
+            "SOPInstanceUID or PatientID" if keys is None and key == "PatientID" else key if keys is None else column
+        )
         raise UsageError(
             f"the label table has no column {missing!r}", fix="Name its columns in cohort.label: key and column."
         )

@@ -13,8 +13,12 @@ from synthrelease.policy.validation import validate
 from synthrelease.records.digests import digest_of
 
 
-def problems_of(text: str) -> tuple[Policy | None, list[Problem]]:
+def problems_of(text: str, source: str | None = None) -> tuple[Policy | None, list[Problem]]:
     """Read a policy from YAML text.
+
+    Args:
+        text: The file's content.
+        source: Stands for cohort.source, as ``--cohort`` does; None keeps the policy's own.
 
     Returns:
         The policy, or None, with all problems: syntax, types, unknown and repeated keys, then rules across settings.
@@ -23,6 +27,8 @@ def problems_of(text: str) -> tuple[Policy | None, list[Problem]]:
     policy, problems = validate(Policy, document)
     if policy is None:
         return None, problems
+    if source is not None:
+        policy = policy.model_copy(update={"cohort": policy.cohort.model_copy(update={"source": source})})
     for path, message in breaches(policy):
         place = document.place(path)
         problems.append(Problem(place.line, place.column, dotted(path), message))
@@ -30,8 +36,8 @@ def problems_of(text: str) -> tuple[Policy | None, list[Problem]]:
     return (None, problems) if problems else (policy, [])
 
 
-def load_policy(path: Path) -> Policy:
-    """Read a policy file.
+def load_policy(path: Path, source: str | None = None) -> Policy:
+    """Read a policy file; ``source`` as for :func:`problems_of`.
 
     Raises:
         UsageError: The file cannot be read.
@@ -43,7 +49,7 @@ def load_policy(path: Path) -> Policy:
         raise UsageError(f"cannot read the policy {path}: {error.strerror}", fix="Name a policy file.") from error
     except UnicodeDecodeError as error:
         raise UsageError(f"the policy {path} is not UTF-8 text", fix="Name a policy file.") from error
-    policy, problems = problems_of(text)
+    policy, problems = problems_of(text, source)
     if policy is None:
         lines = "\n".join(f"{path}:{problem}" for problem in problems)
         count = f"{len(problems)} problem" + ("s" if len(problems) != 1 else "")

@@ -40,9 +40,7 @@ class Account:
         if resume:
             self._read(header)
         elif path.exists():
-            raise IntegrityError(
-                f"{path.name} exists already: the run was started before", fix="Resume it, or choose another --run."
-            )
+            raise IntegrityError(f"{path.name} exists already: the run was started before", fix="Go on with --resume.")
         else:
             atomic_write_bytes(path, canonical_json(header) + b"\n")
 

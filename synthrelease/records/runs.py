@@ -80,9 +80,8 @@ class Run:
             UsageError: The stage that writes it has not run.
         """
         if not record.exists():
-            raise UsageError(
-                f"run '{self.name}' has no {record.name}", fix=f"Run `synthrelease {stage} --run {self.folder}` first."
-            )
+            verb = "train --policy FILE --resume" if stage == "train" else f"{stage} --run {self.folder}"
+            raise UsageError(f"run '{self.name}' has no {record.name}", fix=f"Run `synthrelease {verb}` first.")
         return record
 
     def read(self, record: Path, stage: str) -> Any:
@@ -110,7 +109,7 @@ def new_run(home: Path, stem: str, policy: dict[str, Any], now: datetime) -> Run
 
 
 def find_run(home: Path, named: str | None) -> Run:
-    """The run with that name or path, else the newest below ``home``.
+    """The run with that name or path, else the newest trained one below ``home``.
 
     Raises:
         UsageError: There is no such run.
@@ -133,5 +132,9 @@ def find_run(home: Path, named: str | None) -> Run:
         raise UsageError(
             f"there is no run in {home} yet", fix="Start one: `synthrelease train --policy policies/dp_eps8.yaml`."
         )
-    newest = max(runs, key=lambda folder: ((folder / "policy.resolved.json").stat().st_mtime_ns, folder.name))
+    # A run that is still training, or was stopped there, does not hide the newest one that can be worked on.
+    trained = [folder for folder in runs if (folder / "training.json").exists()]
+    newest = max(
+        trained or runs, key=lambda folder: ((folder / "policy.resolved.json").stat().st_mtime_ns, folder.name)
+    )
     return Run(newest)

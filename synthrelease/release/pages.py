@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from synthrelease.policy.schema import Policy
+from synthrelease.records.findings import Criterion, Verdict
 
 _LIMITS = (
     "Every image is synthetic. None may be used for diagnosis, treatment or any other clinical decision.",
@@ -24,8 +25,25 @@ _TERMS = (
 )
 
 
+def fitness(audit: dict[str, Any]) -> str:
+    """What the audit says of fidelity, in words: it neither clears nor blocks a release, and a recipient must know."""
+    short = [
+        str(finding["id"])
+        for finding in audit["findings"]
+        if finding["criterion"] == Criterion.FIDELITY and finding["verdict"] != Verdict.PASS
+    ]
+    verdict = str(audit.get("fidelity", Verdict.INCONCLUSIVE))
+    return f"{verdict}; not shown by {', '.join(short)}" if short else verdict
+
+
 def release_page(
-    policy: Policy, archive: dict[str, Any], claim: str, approvers: tuple[str, ...], now: datetime, expires_on: datetime
+    policy: Policy,
+    archive: dict[str, Any],
+    claim: str,
+    fidelity: str,
+    approvers: tuple[str, ...],
+    now: datetime,
+    expires_on: datetime,
 ) -> str:
     """RELEASE.md: what, from what, for whom, until when, known limits, contact."""
     classes = ", ".join(f"{line(name)} {count}" for name, count in sorted(archive.get("class_counts", {}).items()))
@@ -41,7 +59,8 @@ A synthetic archive: {archive.get("images", 0)} images with segmentations ({line
 | Sharing | {policy.sharing.tier}: {line("; ".join(policy.sharing.recipients)) or "recipients not named"} |
 | Agreement | {line(policy.sharing.agreement) or "none named"} |
 | Privacy claim | {line(claim)} |
-| Audit | passed every required check; see evidence/report-external.html |
+| Audit | passed every required privacy check; see evidence/report-external.html |
+| Fitness for purpose | {line(fidelity)} |
 | Approved by | {line(", ".join(approvers))} |
 | Released on | {now:%Y-%m-%d} |
 | Expires on | {expires_on:%Y-%m-%d} |

@@ -34,7 +34,7 @@ from synthrelease.release.chain import to_lines, withhold
 from synthrelease.release.claim import claim_in_words, dp_claim
 from synthrelease.release.dates import stamp
 from synthrelease.release.pack import MANIFEST, RELEASE, ReleaseRecord, manifest_text, release_bytes
-from synthrelease.release.pages import release_page, terms_page
+from synthrelease.release.pages import fitness, release_page, terms_page
 from synthrelease.release.run_records import (
     ARCHIVE,
     AUDIT,
@@ -88,7 +88,10 @@ def seal(run_folder: Path, target: Path, now: datetime, *, on_released: OnReleas
         _write_evidence(run, approvals, pack / "evidence")
         names = tuple(approval.by for approval in approvals)
         claim = claim_in_words(run.training)
-        atomic_write_text(pack / "RELEASE.md", release_page(run.policy, run.archive, claim, names, now, expires_on))
+        atomic_write_text(
+            pack / "RELEASE.md",
+            release_page(run.policy, run.archive, claim, fitness(run.audit), names, now, expires_on),
+        )
         atomic_write_text(pack / "TERMS.md", terms_page(run.policy, expires_on))
         _require_no_private_text(run, pack)
         files = manifest_of(pack)

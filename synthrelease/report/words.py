@@ -26,7 +26,7 @@ NOT_ASSESSED = Word("Not assessed", "–", "none")
 DECISIONS = {
     Verdict.PASS: (
         "No objection found",
-        "Every required check passed. Whether to release is for the people named below to decide.",
+        "Every required privacy check passed. Fitness for purpose is judged apart, and whether to release is for people to decide.",
     ),
     Verdict.FAIL: ("Do not release", "At least one required check found a reason not to release this archive."),
     Verdict.INCONCLUSIVE: (

@@ -85,7 +85,7 @@ class Checkpoint:
             IntegrityError: A run was begun here already.
         """
         if self.started:
-            raise IntegrityError(f"the run {identity.run} was begun already", fix="Resume it, or choose another --run.")
+            raise IntegrityError(f"the run {identity.run} was begun already", fix="Resume it.")
         atomic_write_json(self._run, identity.__dict__)
 
     def identity(self, expected: RunIdentity | None = None) -> RunIdentity:

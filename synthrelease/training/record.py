@@ -66,7 +66,7 @@ def privacy_of(policy: Policy, account: Account | None) -> dict[str, Any]:
             "that the cohort could be read: at least 20 patients, every class present",
             "an image that two patients claim is left out for both",
         ],
-        "noise_source": "operating system, float64, rounded to a grid after adding; seeds do not exist",
+        "noise": "operating system, float64, rounded to a grid after adding; seeds do not exist",
         "lifetime_epsilon": policy.privacy.lifetime_epsilon,
         "plan_digest": plan.digest,
     }

@@ -86,6 +86,11 @@ def train(
         )
 
 
+def begun(run_folder: Path) -> bool:
+    """Whether a run was charged and can be resumed."""
+    return Checkpoint(run_folder / "checkpoint").started
+
+
 def train_with(
     policy: Policy,
     images: Images,
@@ -157,9 +162,7 @@ def _begin(
 ) -> RunIdentity:
     """Charge the run, then note what it is."""
     if checkpoint.started:
-        raise IntegrityError(
-            f"the run {identity.run} was begun already", fix="Go on with --resume, or choose another --run."
-        )
+        raise IntegrityError(f"the run {identity.run} was begun already", fix="Go on with --resume.")
     charge = reserve(
         ledger,
         plan,

@@ -170,8 +170,80 @@ def test_the_cap_refuses_a_second_run_on_a_real_folder_and_tells_of_it_on_a_phan
     refused = house.say("train", "--policy", house.policy, "--cohort", phantom, "--threads", 1)
     assert refused.code == 5
     assert len(list(house.home.glob("*/training.json"))) == 1
-    assert len(list(house.home.glob("*/policy.resolved.json"))) == runs + 1
+    assert len(list(house.home.glob("*/policy.resolved.json"))) == runs
     assert house.say("plan", house.policy).code == 0
+
+
+def test_a_refused_run_leaves_no_folder_and_does_not_hide_the_good_one(house: House, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "note.txt").write_text("nothing here")
+    before = sorted(path.name for path in house.home.iterdir())
+    assert house.say("train", "--policy", house.policy, "--cohort", tmp_path / "empty").code == 8
+    assert sorted(path.name for path in house.home.iterdir()) == before
+    assert house.say("sample", "--dry-run").code == 0
+
+
+def test_a_run_that_stopped_after_training_is_resumed_without_a_second_charge(house: House) -> None:
+    for name in ("audit.json", "archive.json"):
+        (house.run / name).unlink()
+    shutil.rmtree(house.run / "archive")
+    before = house.say("ledger", "--json").json
+    assert house.say("run", "--policy", house.policy, "--resume", "--threads", 1).code == 0
+    assert house.say("ledger", "--json").json == before
+    assert (house.run / "audit.json").exists()
+    assert house.say("run", "--policy", house.policy, "--resume").code == 2
+
+
+def test_a_run_is_not_resumed_on_another_cohort(house: House, tmp_path: Path) -> None:
+    """An interrupted run on folder A; the same policy with --cohort B must not go on with it."""
+    from synthrelease.policy.loader import load_policy, policy_digest, policy_from, resolved
+
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+    kept = resolved(load_policy(house.policy, str(tmp_path / "a")))
+    kept["cohort"]["source"] = "folder"
+    begun = house.home / "story-interrupted"
+    begun.mkdir()
+    digest = policy_digest(policy_from(kept))
+    for name, value in (
+        ("policy.resolved.json", kept),
+        ("plan.json", {"policy": digest}),
+        ("source.private.json", {"source": str((tmp_path / "a").resolve())}),
+    ):
+        (begun / name).write_text(json.dumps(value))
+    said = house.say("train", "--policy", house.policy, "--cohort", tmp_path / "b", "--resume")
+    assert said.code == 2
+    assert "on this cohort" in said.err
+    assert begun.exists()
+
+
+def test_classes_of_a_real_folder_need_not_be_the_phantoms(house: House, tmp_path: Path) -> None:
+    policy = house.folder / "own.yaml"
+    policy.write_text(
+        house.policy.read_text()
+        .replace("[normal, nodule, effusion]", "[small, large]")
+        .replace("name: story\n", "name: own\n")
+    )
+    assert "the phantom has no 'small'" in house.say("plan", policy).err
+    assert house.say("plan", policy, "--cohort", tmp_path).code == 0
+
+
+def test_the_release_is_entered_only_into_the_ledger_that_holds_the_run(house: House, tmp_path: Path) -> None:
+    approve(house, "Ann Approver", "Bob Approver")
+    said = house.say("release", "--to", tmp_path / "pack", "--ledger", tmp_path / "other")
+    assert said.code == 6
+    assert not (tmp_path / "pack").exists()
+    assert not (tmp_path / "other").exists()
+
+
+def test_a_recipient_is_told_what_the_archive_is_not_fit_for(house: House, tmp_path: Path) -> None:
+    approve(house, "Ann Approver", "Bob Approver")
+    assert house.say("release", "--to", tmp_path / "pack").code == 0
+    assert "not shown by" in (tmp_path / "pack" / "RELEASE.md").read_text()
+
+
+def test_what_a_run_holds_is_for_its_owner_alone(finished: House) -> None:
+    assert finished.run.stat().st_mode & 0o077 == 0
 
 
 def test_dry_runs_write_nothing(house: House) -> None:

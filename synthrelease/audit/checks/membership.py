@@ -52,9 +52,7 @@ class Membership:
         worst = max(ATTACKS, key=lambda name: hits[name])
         confidence = 1.0 - 0.05 / len(ATTACKS)
         control = _control(scores[worst][0], rate, rng)
-        note = (
-            f"at {rate:.0%} false positives the best of {len(ATTACKS)} attacks hits {hits[worst]} of {members} members"
-        )
+        note = f"at {rate:.0%} false positives the best of {len(ATTACKS)} attacks hits {hits[worst] / members:.1%} of members"
         return Measurement(
             Statistic(
                 _name(rate),
