@@ -11,14 +11,7 @@ from synthrelease.cli.console import Console
 
 
 @click.command("run", short_help="Train, sample and audit in one go.")
-@options.policy()
-@options.cohort
-@options.out
-@options.ledger
-@options.resume
-@options.threads
-@options.dry_run
-@options.speech
+@options.training
 def command(
     policy_name: str,
     cohort: str | None,

@@ -11,14 +11,7 @@ from synthrelease.cli.console import Console
 
 
 @click.command("train", short_help="Train the generator that a policy asks for.")
-@options.policy()
-@options.cohort
-@options.out
-@options.ledger
-@options.resume
-@options.threads
-@options.dry_run
-@options.speech
+@options.training
 def command(
     policy_name: str,
     cohort: str | None,
