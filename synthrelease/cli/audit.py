@@ -36,6 +36,8 @@ def command(
 ) -> int:
     """Audit the newest run (or --run), or with --real and --synthetic any two folders that any tool made.
 
+    A trained run without an archive is sampled first.
+
     Exit code 0 when every required check passed, 3 when one failed, 4 when one could not decide. Writes audit.json and
     the report in an internal and an external edition.
     """
@@ -51,7 +53,7 @@ def command(
             "--holdout, --policy and --profile go with --real and --synthetic",
             fix="A run is judged by the policy and the profile that were frozen when it was trained.",
         )
-    from synthrelease.workflow import Desk, audit_folders, audit_run
+    from synthrelease.workflow import Desk, audit_folders, audit_run, sample_run
 
     desk = Desk(home, home / "ledgers", console, threads)
     if real is not None and synthetic is not None:
@@ -60,5 +62,8 @@ def command(
         from synthrelease.records.runs import find_run
 
         run = find_run(home, run_name)
+        if run.training.exists() and not run.archive_record.exists():
+            console.note("the run has no archive yet: sampling it first")
+            sample_run(desk, run)
         audit_run(desk, run)
     return audit_answer(console, run)

@@ -194,6 +194,15 @@ def test_a_run_that_stopped_after_training_is_resumed_without_a_second_charge(ho
     assert house.say("run", "--policy", house.policy, "--resume").code == 2
 
 
+def test_train_and_then_audit_work_as_typed(house: House) -> None:
+    for name in ("audit.json", "archive.json"):
+        (house.run / name).unlink()
+    shutil.rmtree(house.run / "archive")
+    said = house.say("audit", "--threads", 1)
+    assert said.code == 0, said.err
+    assert (house.run / "archive.json").exists()
+
+
 def test_a_run_is_not_resumed_on_another_cohort(house: House, tmp_path: Path) -> None:
     """An interrupted run on folder A; the same policy with --cohort B must not go on with it."""
     from synthrelease.policy.loader import load_policy, policy_digest, policy_from, resolved
