@@ -23,6 +23,7 @@ from synthrelease.audit.headers import (
     whole,
 )
 from synthrelease.audit.measurement import Measurement, unable
+from synthrelease.audit.parallel import over_files
 from synthrelease.dicom.image import ImageHeader, SyntheticMarking, dx_image
 from synthrelease.dicom.segmentation import segmentation
 from synthrelease.dicom.segments import SEGMENTS
@@ -48,14 +49,12 @@ class HeaderLeak:
         prints = Fingerprints(allowed=template_words())
         samples: list[str] = []
         sources = 0
-        for path in _files(case.real_folder):
-            dataset = read_header(path)
-            if dataset is None:
+        for values in over_files(identifying_values, _files(case.real_folder)):
+            if values is None:
                 continue
             sources += 1
-            for element in elements(dataset):
-                found = identifying(element)
-                prints.add(found, element.keyword or "private tag")
+            for name, found in values:
+                prints.add(found, name)
                 if len(samples) < SAMPLES:
                     samples += sorted(t for t in found - prints.allowed if not t.startswith("="))
         outgoing = _files(case.synthetic_folder)
@@ -77,6 +76,15 @@ class HeaderLeak:
             note=f"{leaking} of {len(outgoing)} outgoing files carry a value of a real header",
             details={"files_by_attribute": dict(sorted(scan.origins.items())), "fingerprints": len(prints.known)},
         )
+
+
+def identifying_values(path: Path) -> list[tuple[str, set[str]]] | None:
+    """The identifying tokens of a real file by attribute; None when it is no DICOM file."""
+    dataset = read_header(path)
+    if dataset is None:
+        return None
+    values = ((element.keyword or "private tag", identifying(element)) for element in elements(dataset))
+    return [(name, found) for name, found in values if found]
 
 
 def _files(folder: Path) -> list[Path]:
@@ -101,8 +109,7 @@ def _scan(outgoing: list[Path], prints: Fingerprints) -> _Scan:
     hits: list[dict[str, str]] = []
     dicom: list[Path] = []
     common: set[str] = set()
-    for path in outgoing:
-        said, is_dicom = outgoing_tokens(path)
+    for path, (said, is_dicom) in zip(outgoing, over_files(outgoing_tokens, outgoing), strict=True):
         hits.append(prints.hits(said))
         if is_dicom:
             dates = {token for token in said if is_date(token)}
