@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib.metadata import version
-from math import inf, isinf
+from math import isinf
 from typing import Any
 
 from synthrelease.errors import BudgetExceeded, IntegrityError
-from synthrelease.privacy.accounting import ACCOUNTANT, Mechanism, composed_epsilon, epsilon_of
+from synthrelease.privacy.accounting import ACCOUNTANT, Mechanism, epsilon_of
+from synthrelease.privacy.forecast import Forecast, forecast
+from synthrelease.privacy.overlap import Patients, digests_of, house_key, note_patients
 from synthrelease.privacy.plan import PrivacyPlan
-from synthrelease.records.ledger import Charge, Event, Ledger
+from synthrelease.records.ledger import Charge, Event, Ledger, State
 
 
 def reserve(
@@ -23,10 +25,13 @@ def reserve(
     who: str,
     lifetime_epsilon: float | None,
     enforce: bool = True,
+    patients: Patients | None = None,
+    claim: str = "",
 ) -> Charge:
-    """Charge a run to its cohort in full, before it starts. Looking and writing are one act under the ledger's lock.
+    """Charge a run to its cohort in full, before it starts. Looking and writing are one act under the folder's lock.
 
-    A run that is resumed goes on under the reservation in its account and does not come here again.
+    A run that is resumed goes on under the reservation in its account and does not come here again. One that died
+    after its reservation and before it noted that hash comes with the same ``claim`` and finds its reservation.
 
     Args:
         ledger: Of the cohort.
@@ -35,16 +40,21 @@ def reserve(
         policy_digest: Of the resolved policy.
         cohort_digest: Of the cohort.
         who: The operator.
-        lifetime_epsilon: Cap on everything ever charged, at the plan's delta; None = no cap.
-        enforce: False for simulated patients: what is over the cap is recorded and warned of, not refused.
+        lifetime_epsilon: The policy's cap on everything ever charged, at the plan's delta; None = only the caps that
+            stand in ledgers.
+        enforce: False for simulated patients: what is over the policy's cap is recorded and warned of, not refused.
+        patients: Everybody whom the run could read; they are noted, and cohorts that share one are composed.
+        claim: A random word that the run keeps; empty = always a new reservation.
 
     Returns:
-        The charge, with the hash that a resumed run needs; its body holds ``over_cap``, a sentence to show, when the
-        cap was passed without being enforced.
+        The charge, with the hash that a resumed run needs. Its body holds what the caller should be told: ``over_cap``,
+        a sentence, when a cap was passed without being enforced; ``overlapping`` and ``overlap_unknown``, names of
+        cohorts that share patients, or may.
 
     Raises:
-        BudgetExceeded: The composition of everything charged so far and this plan is over the cap.
-        IntegrityError: The ledger is broken.
+        BudgetExceeded: The composition of everything charged so far and this plan is over a cap.
+        IntegrityError: A ledger, or the patient digests beside it, is broken.
+        UnsuitableData: The disk refuses; nothing was charged.
     """
     body: dict[str, Any] = {
         "policy_digest": policy_digest,
@@ -55,59 +65,96 @@ def reserve(
         "accountant": ACCOUNTANT,
         "accountant_version": version("dp-accounting"),
         "unbounded": plan is None,
+        "claim": claim,
     }
+    if plan is not None:
+        body["plan_digest"] = plan.digest
     with ledger.locked():
+        claimed = _claimed(ledger, run, body)
+        if claimed is not None:
+            return claimed
+        key = house_key(ledger.path.parent, make=patients is not None and bool(patients.ids))
+        arriving = digests_of(patients, key) if patients is not None and key is not None else None
+        seen = forecast(ledger, plan, lifetime_epsilon=lifetime_epsilon, enforce=enforce, arriving=arriving)
+        if seen.refused:
+            raise BudgetExceeded(
+                seen.over, fix="Lower privacy.epsilon, or ask the custodian whether the cap may be raised."
+            )
+        body |= _facts(seen)
         if plan is not None:
-            total = composed_epsilon(ledger, plan.delta, further=plan.mechanisms)
-            if lifetime_epsilon is not None and total > lifetime_epsilon:
-                body["over_cap"] = _over(total, lifetime_epsilon, enforce)
             body |= {
                 "delta": plan.delta,
                 "epsilon": plan.epsilon,
-                "composed_epsilon": None if isinf(total) else total,
                 "mechanisms": [m.to_json() for m in plan.mechanisms],
-                "plan_digest": plan.digest,
             }
-        elif lifetime_epsilon is not None:
-            body["over_cap"] = _over(inf, lifetime_epsilon, enforce)
+        if arriving and key is not None:
+            # First who, then what: a charge whose patients are not noted could be missed by another cohort.
+            note_patients(ledger, arriving, key)
+            body["patients_noted"] = True
         entry = ledger.append(Event.RESERVED, run, body)
         return ledger.charge_of(entry.hash)
 
 
-def _over(total: float, cap: float, enforce: bool) -> str:
-    spent = "without bound, because of a run without privacy" if isinf(total) else f"{total:.3f}"
-    message = f"with this run the cohort's epsilon would be {spent}; its lifetime cap is {cap:g}"
-    if enforce:
-        raise BudgetExceeded(message, fix="Lower privacy.epsilon, or ask the custodian whether the cap may be raised.")
-    return f"{message} (simulated patients: recorded, not refused)"
+def _claimed(ledger: Ledger, run: str, body: dict[str, Any]) -> Charge | None:
+    """The open reservation that this very run made before it died, on which nothing was drawn yet."""
+    if not body["claim"]:
+        return None
+    same = ("claim", "policy_digest", "cohort_digest", "plan_digest")
+    for charge in ledger.charges():
+        if (
+            charge.state is State.RESERVED
+            and charge.run == run
+            and all(charge.body.get(name) == body.get(name) for name in same)
+        ):
+            return charge
+    return None
 
 
-def settle(ledger: Ledger, reservation: str, mechanisms: Sequence[Mechanism], *, training_digest: str = "") -> None:
+def _facts(seen: Forecast) -> dict[str, Any]:
+    """What the entry keeps of the judgement; infinite figures become None."""
+    facts: dict[str, Any] = {"composed_epsilon": None if isinf(seen.epsilon) else seen.epsilon}
+    if seen.overlapping:
+        facts["overlapping"] = list(seen.overlapping)
+        facts["composed_with_overlapping"] = None if isinf(seen.together) else seen.together
+    if seen.unknown:
+        facts["overlap_unknown"] = list(seen.unknown)
+    if seen.over:
+        facts["over_cap"] = seen.over
+    return facts
+
+
+def settle(ledger: Ledger, reservation: str, mechanisms: Sequence[Mechanism], **facts: str) -> None:
     """Turn a reservation into what was run, which is never more than was reserved.
 
+    Args:
+        ledger: Of the cohort.
+        reservation: Hash of the ``reserved`` entry.
+        mechanisms: What was run.
+        facts: Public facts kept in the entry, such as digests.
+
     Raises:
-        IntegrityError: More was run than reserved, or the ledger holds no such reservation.
+        IntegrityError: More was run than reserved, or the ledger holds no such reservation, or it was voided.
+        UsageError: It was settled before.
     """
-    charge = ledger.charge_of(reservation)
-    if not charge.unbounded:
-        reserved = {m["name"]: Mechanism.from_json(m) for m in charge.mechanisms}
-        for m in mechanisms:
-            planned = reserved.get(m.name)
-            if (
-                planned is None
-                or m.steps > planned.steps
-                or m.noise_multiplier != planned.noise_multiplier
-                or m.sampling_probability != planned.sampling_probability
-            ):
-                raise IntegrityError(
-                    f"the run {charge.run} ran {m.name} outside its reservation",
-                    fix="Do not release it; the reservation stays charged in full.",
-                )
-    epsilon = None if charge.unbounded or charge.delta is None else epsilon_of(mechanisms, charge.delta)
-    ledger.spend(
-        reservation,
-        [m.to_json() for m in mechanisms],
-        epsilon=epsilon,
-        delta=charge.delta,
-        training_digest=training_digest,
-    )
+    with ledger.locked():
+        charge = ledger.charge_of(reservation)
+        if not charge.unbounded:
+            _require_reserved(charge, mechanisms)
+        epsilon = None if charge.unbounded or charge.delta is None else epsilon_of(mechanisms, charge.delta)
+        ledger.spend(reservation, [m.to_json() for m in mechanisms], epsilon=epsilon, delta=charge.delta, **facts)
+
+
+def _require_reserved(charge: Charge, mechanisms: Sequence[Mechanism]) -> None:
+    left = {str(m["name"]): Mechanism.from_json(m) for m in charge.reserved}
+    for m in mechanisms:
+        planned = left.pop(m.name, None)  # each once: what is listed twice would be run twice
+        if (
+            planned is None
+            or m.steps > planned.steps
+            or m.noise_multiplier != planned.noise_multiplier
+            or m.sampling_probability != planned.sampling_probability
+        ):
+            raise IntegrityError(
+                f"the run {charge.run} ran {m.name} outside its reservation",
+                fix="Do not release it; the reservation stays charged in full.",
+            )

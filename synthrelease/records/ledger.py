@@ -13,222 +13,121 @@ No torch and no accountant: composition is :func:`synthrelease.privacy.accountin
 
 from __future__ import annotations
 
-import fcntl
-import json
-import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime
-from pathlib import Path
+import unicodedata
+from math import isfinite
 from typing import Any
 
-from synthrelease.errors import IntegrityError, UnsuitableData, UsageError
-from synthrelease.records.files import canonical_json
-from synthrelease.records.ledger_entry import GENESIS, LEDGER_SCHEMA, Charge, Entry, Event, hash_of
+from synthrelease.errors import IntegrityError, UsageError
+from synthrelease.records.ledger_chain import LedgerChain
+from synthrelease.records.ledger_entry import GENESIS, LEDGER_SCHEMA, Cap, Charge, Entry, Event, State
+from synthrelease.records.ledger_history import Contradiction, caps_of, charges_of
 
-__all__ = ["GENESIS", "LEDGER_SCHEMA", "Charge", "Entry", "Event", "Ledger"]
+__all__ = ["GENESIS", "LEDGER_SCHEMA", "Cap", "Charge", "Entry", "Event", "Ledger", "State"]
+
+LONGEST_TEXT = 2000
 
 
-def _now() -> str:
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+def _told(what: str, text: str) -> str:
+    """A name or a statement as it is kept: one line that a terminal can show."""
+    text = text.strip()
+    if not text or len(text) > LONGEST_TEXT or any(unicodedata.category(c) in {"Cc", "Cs", "Cf"} for c in text):
+        raise UsageError(
+            f"{what} is empty, longer than {LONGEST_TEXT} characters, or holds control characters",
+            fix="Say who it is, or what was done and why, in one line.",
+        )
+    return text
 
 
-class Ledger:
-    """The ledger file of one cohort.
+class Ledger(LedgerChain):
+    """The ledger of one cohort: charges and caps over a chain of entries.
 
     Args:
         path: The JSON-lines file; made on the first append.
         clock: Gives the time of an entry; tests put another in.
     """
 
-    def __init__(self, path: Path, *, clock: Callable[[], str] = _now) -> None:
-        self.path = path
-        self._clock = clock
-        self._held = False
-
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Hold the ledger against other processes: read, decide and append as one act. Not nested by other processes.
+    def history(self) -> tuple[Charge, ...]:
+        """What every run was charged, in the order of the reservations, voided ones included.
 
         Raises:
-            UnsuitableData: The ledger's folder cannot be written.
+            IntegrityError: The chain is broken, or an entry contradicts those before it.
         """
-        if self._held:
-            yield
-            return
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(self.path.with_name(self.path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o600)
-        except OSError as error:
-            raise UnsuitableData(
-                f"the ledger {self.path.name} cannot be locked: {error.strerror}", fix="Make its folder writable."
-            ) from error
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            self._held = True
-            yield
-        finally:
-            self._held = False
-            os.close(descriptor)
-
-    def _whole_lines(self) -> bytes:
-        try:
-            content = self.path.read_bytes()
-        except FileNotFoundError:
-            return b""
-        return content[: content.rfind(b"\n") + 1]
-
-    def entries(self) -> tuple[Entry, ...]:
-        """Every entry, verified.
-
-        Raises:
-            IntegrityError: A line is not an entry, or the chain of hashes is broken.
-        """
-        entries: list[Entry] = []
-        previous = GENESIS
-        for number, line in enumerate(self._whole_lines().splitlines()):
-            try:
-                raw = json.loads(line)
-                entry = Entry(
-                    sequence=raw["sequence"],
-                    at=raw["at"],
-                    event=Event(raw["event"]),
-                    run=raw["run"],
-                    body=raw["body"],
-                    previous=raw["previous"],
-                    hash=raw["hash"],
-                )
-                expected = hash_of(entry.sequence, entry.at, entry.event.value, entry.run, entry.body, previous)
-                extra = set(raw) - {"sequence", "at", "event", "run", "body", "previous", "hash"}
-            except (ValueError, KeyError, TypeError) as error:
-                raise self._broken(number) from error
-            if extra or entry.sequence != number or entry.previous != previous or entry.hash != expected:
-                raise self._broken(number)
-            previous = entry.hash
-            entries.append(entry)
-        return tuple(entries)
-
-    def _broken(self, number: int) -> IntegrityError:
-        return IntegrityError(
-            f"the ledger {self.path.name} was changed at entry {number}",
-            fix="Restore it from a copy whose head digest was deposited; nothing may be charged to it until then.",
-        )
-
-    @property
-    def head(self) -> str:
-        """Hash of the last entry: deposit it elsewhere, and the whole ledger is pinned."""
-        entries = self.entries()
-        return entries[-1].hash if entries else GENESIS
-
-    def verify(self, *, expect: str | None = None) -> str:
-        """Check the chain, and that a deposited head is part of it.
-
-        Args:
-            expect: A head digest noted earlier; it must be the hash of some entry (later entries may follow).
-
-        Returns:
-            The present head.
-
-        Raises:
-            IntegrityError: The chain is broken or does not hold ``expect``.
-        """
-        entries = self.entries()
-        if expect is not None and expect not in {GENESIS, *(entry.hash for entry in entries)}:
-            raise IntegrityError(
-                f"the ledger {self.path.name} does not contain the expected head {expect[:16]}...",
-                fix="Entries were removed since the head was noted; restore the ledger from a copy.",
-            )
-        return entries[-1].hash if entries else GENESIS
-
-    def append(self, event: Event, run: str, body: dict[str, Any]) -> Entry:
-        """Write one entry and flush it to the disk before returning; the first append registers the cohort.
-
-        Raises:
-            IntegrityError: The chain is broken: a broken ledger is not continued.
-            UnsuitableData: The disk refuses; the ledger is as before.
-        """
-        with self.locked():
-            entries = self.entries()
-            if not entries and event is not Event.COHORT_REGISTERED:
-                self._write(
-                    0, Event.COHORT_REGISTERED, "", {"cohort": self.path.stem, "schema": LEDGER_SCHEMA}, GENESIS
-                )
-                entries = self.entries()
-            previous = entries[-1].hash if entries else GENESIS
-            return self._write(len(entries), event, run, body, previous)
-
-    def _write(self, sequence: int, event: Event, run: str, body: dict[str, Any], previous: str) -> Entry:
-        at = self._clock()
-        entry = Entry(sequence, at, event, run, body, previous, hash_of(sequence, at, event.value, run, body, previous))
-        line = canonical_json({**entry.__dict__, "event": event.value}) + b"\n"
-        kept = len(self._whole_lines())
-        new = not self.path.exists()
-        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            os.ftruncate(descriptor, kept)
-            os.lseek(descriptor, kept, os.SEEK_SET)
-            try:
-                if os.write(descriptor, line) != len(line):
-                    raise OSError(28, "No space left on device")
-                os.fsync(descriptor)
-            except OSError as error:
-                os.ftruncate(descriptor, kept)
-                raise UnsuitableData(
-                    f"cannot write the ledger {self.path.name}: {error.strerror}", fix="Free space, then run again."
-                ) from error
-        finally:
-            os.close(descriptor)
-        if new:
-            folder = os.open(self.path.parent, os.O_RDONLY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
-        return entry
+            return charges_of(self.entries())
+        except Contradiction as error:
+            raise self._broken(error.sequence) from error
 
     def charges(self) -> tuple[Charge, ...]:
         """What each run costs, in order; voided runs are left out, open reservations count in full."""
-        charges: dict[str, Charge] = {}
-        for entry in self.entries():
-            if entry.event is Event.RESERVED:
-                charges[entry.hash] = Charge(
-                    run=entry.run,
-                    reservation=entry.hash,
-                    settled=False,
-                    unbounded=bool(entry.body.get("unbounded", False)),
-                    mechanisms=tuple(entry.body.get("mechanisms", ())),
-                    delta=entry.body.get("delta"),
-                    body=entry.body,
-                )
-            elif entry.event in (Event.SPENT, Event.VOIDED):
-                charge = charges.pop(str(entry.body.get("reservation")), None)
-                if charge is None:
-                    raise self._broken(entry.sequence)
-                if entry.event is Event.SPENT:
-                    charges[charge.reservation] = Charge(
-                        run=charge.run,
-                        reservation=charge.reservation,
-                        settled=True,
-                        unbounded=charge.unbounded,
-                        mechanisms=tuple(entry.body.get("mechanisms", ())),
-                        delta=charge.delta,
-                        body=entry.body,
-                    )
-        return tuple(charges.values())
+        return tuple(charge for charge in self.history() if charge.state is not State.VOIDED)
 
     def charge_of(self, reservation: str) -> Charge:
         """The charge that ``reservation`` opened.
 
         Raises:
-            IntegrityError: This ledger does not hold it (or it was voided).
+            IntegrityError: This ledger does not hold it, or it was voided.
         """
-        for charge in self.charges():
+        for charge in self.history():
             if charge.reservation == reservation:
+                if charge.voided:
+                    raise IntegrityError(
+                        f"the reservation of the run {charge.run} was voided on {charge.voided['at'][:10]}",
+                        fix="A voided run neither goes on nor counts; start a new one, which is charged anew.",
+                    )
                 return charge
         raise IntegrityError(
             f"the ledger {self.path.name} holds no reservation {reservation[:16]}...",
             fix="Use the ledger that the run was started with.",
         )
+
+    def caps(self) -> tuple[Cap, ...]:
+        """Every cap that was set in this ledger, oldest first; the last one holds.
+
+        Raises:
+            IntegrityError: The chain is broken.
+        """
+        try:
+            return caps_of(self.entries())
+        except Contradiction as error:
+            raise self._broken(error.sequence) from error
+
+    @property
+    def cap(self) -> Cap | None:
+        """The cap that holds now, None where none was set."""
+        return (self.caps() or (None,))[-1]
+
+    def set_cap(self, epsilon: float, delta: float, *, by: str, statement: str = "") -> Cap:
+        """Set the most that may ever be charged to the cohort; every earlier cap stays in the history.
+
+        A cap below what is charged already is accepted: it refuses every further run and undoes none.
+
+        Args:
+            epsilon: Bound on everything composed, positive.
+            delta: At this delta, in (0, 0.01).
+            by: Who sets it: the custodian of the cohort, by name.
+            statement: Why; needed where the new cap allows more than the one before, in epsilon or in delta.
+
+        Raises:
+            UsageError: A figure or a text cannot be used, or a cap is raised without a statement.
+        """
+        if not (isfinite(epsilon) and epsilon > 0 and 0 < delta < 0.01):
+            raise UsageError(
+                f"a cap of epsilon {epsilon:g} at delta {delta:g} means nothing",
+                fix="Give a positive --epsilon and a --delta well under one over the number of patients.",
+            )
+        by = _told("the name of who sets the cap", by)
+        with self.locked():
+            before = self.cap
+            cap = Cap(epsilon, delta, by, at="", statement=statement, raised=False)
+            if before is not None and cap.allows_more_than(before) and not statement.strip():
+                raise UsageError(
+                    f"the cap of {self.path.stem} is epsilon {before.epsilon:g} at delta {before.delta:g}; "
+                    "raising it needs a statement",
+                    fix="Say who agreed and why, with --statement; it stays in the ledger.",
+                )
+            statement = _told("the statement", statement) if statement.strip() else ""
+            self.append(Event.CAPPED, "", {"epsilon": epsilon, "delta": delta, "by": by, "statement": statement})
+            return self.caps()[-1]
 
     def spend(self, reservation: str, mechanisms: list[dict[str, Any]], **facts: Any) -> Entry:
         """Settle a reservation by what was really run.
@@ -248,10 +147,10 @@ class Ledger:
 
         Raises:
             IntegrityError: No such reservation.
-            UsageError: No statement was given, or the run was released.
+            UsageError: No name or statement was given, or the run was released.
         """
-        if not statement.strip():
-            raise UsageError("voiding a charge needs a statement", fix="Say who destroyed what, unseen, and when.")
+        who = _told("the name of who voids the charge", who)
+        statement = _told("the statement that voiding needs", statement)
         with self.locked():
             charge = self.charge_of(reservation)
             if any(entry.event is Event.RELEASED and entry.run == charge.run for entry in self.entries()):

@@ -1,4 +1,4 @@
-"""One line of a privacy ledger, and what the lines of one run add up to."""
+"""One line of a privacy ledger, what the lines of one run add up to, and the cap that a custodian sets."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ class Event(StrEnum):
     """What an entry says."""
 
     COHORT_REGISTERED = "cohort_registered"
+    CAPPED = "capped"
     RESERVED = "reserved"
     SPENT = "spent"
     VOIDED = "voided"
@@ -47,6 +48,14 @@ class Entry:
     hash: str
 
 
+class State(StrEnum):
+    """What became of a reservation."""
+
+    RESERVED = "reserved"
+    SPENT = "spent"
+    VOIDED = "voided"
+
+
 @dataclass(frozen=True)
 class Charge:
     """What one run costs its cohort.
@@ -58,6 +67,12 @@ class Charge:
         unbounded: True for a run without privacy: nothing bounds what it gave away.
         mechanisms: As in training.json; what ran when settled, else everything reserved.
         delta: Of the run's own statement; None when unbounded.
+        body: Of the entry that settled it, else of the reservation.
+        reserved: The mechanisms of the reservation, whatever ran of them.
+        who: The operator.
+        at: When it was reserved.
+        voided: Who voided it, when and why (``who``, ``at``, ``statement``); empty while it counts.
+        noted: Whether the patients that it could read were noted; see :mod:`synthrelease.privacy.overlap`.
     """
 
     run: str
@@ -67,6 +82,43 @@ class Charge:
     mechanisms: tuple[dict[str, Any], ...]
     delta: float | None
     body: dict[str, Any] = field(default_factory=dict)
+    reserved: tuple[dict[str, Any], ...] = ()
+    who: str = ""
+    at: str = ""
+    voided: dict[str, str] = field(default_factory=dict)
+    noted: bool = False
+
+    @property
+    def state(self) -> State:
+        """Voided, spent or reserved."""
+        if self.voided:
+            return State.VOIDED
+        return State.SPENT if self.settled else State.RESERVED
+
+
+@dataclass(frozen=True)
+class Cap:
+    """The most that may ever be charged to a cohort.
+
+    Attributes:
+        epsilon: Bound on everything composed, at ``delta``.
+        delta: At this delta.
+        by: Who set it.
+        at: When.
+        statement: Why; never empty where the cap was raised.
+        raised: Whether it allows more than the cap before it.
+    """
+
+    epsilon: float
+    delta: float
+    by: str
+    at: str
+    statement: str
+    raised: bool
+
+    def allows_more_than(self, other: Cap | None) -> bool:
+        """Whether a cap at these figures lets anything through that ``other`` does not; no cap lets everything through."""
+        return other is not None and (self.epsilon > other.epsilon or self.delta > other.delta)
 
 
 def hash_of(sequence: int, at: str, event: str, run: str, body: dict[str, Any], previous: str) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from synthrelease.errors import BudgetExceeded, IntegrityError
+from synthrelease.errors import BudgetExceeded, IntegrityError, UsageError
 from synthrelease.privacy.accounting import Mechanism, composed_epsilon, epsilon_of, mechanisms_of
 from synthrelease.privacy.budget import reserve, settle
 from synthrelease.privacy.plan import PrivacyPlan
@@ -22,18 +22,26 @@ def ledger(tmp_path: Path) -> Ledger:
 
 
 def start(
-    ledger: Ledger, plan: PrivacyPlan | None, *, run: str = "one", cap: float | None = None, enforce: bool = True
+    ledger: Ledger,
+    plan: PrivacyPlan | None,
+    *,
+    run: str = "one",
+    cap: float | None = None,
+    enforce: bool = True,
+    claim: str = "",
+    policy_digest: str = "p",
 ) -> Charge:
     """Reserve."""
     return reserve(
         ledger,
         plan,
         run=run,
-        policy_digest="p",
+        policy_digest=policy_digest,
         cohort_digest="c",
         who="Operator",
         lifetime_epsilon=cap,
         enforce=enforce,
+        claim=claim,
     )
 
 
@@ -108,6 +116,50 @@ def test_what_ran_outside_its_reservation_is_not_settled(ledger: Ledger, plan: P
     with pytest.raises(IntegrityError, match="outside its reservation"):
         settle(ledger, charge.reservation, [ran])
     assert not ledger.charge_of(charge.reservation).settled
+
+
+def test_what_is_listed_twice_would_be_run_twice_and_is_not_settled(ledger: Ledger, plan: PrivacyPlan) -> None:
+    charge = start(ledger, plan)
+    steps = replace(plan.mechanisms[1], steps=3)
+    with pytest.raises(IntegrityError, match="outside its reservation"):
+        settle(ledger, charge.reservation, [steps, steps])
+
+
+def test_a_run_is_settled_once_and_never_after_it_was_voided(ledger: Ledger, plan: PrivacyPlan) -> None:
+    one, two = start(ledger, plan, run="one"), start(ledger, plan, run="two")
+    settle(ledger, one.reservation, plan.mechanisms)
+    with pytest.raises(UsageError, match="settled already"):
+        settle(ledger, one.reservation, plan.mechanisms)
+    ledger.void(two.reservation, who="Custodian", statement="Outputs destroyed unseen.")
+    with pytest.raises(IntegrityError, match="voided"):
+        settle(ledger, two.reservation, plan.mechanisms)
+
+
+def test_a_run_that_died_before_it_noted_its_reservation_finds_it_by_its_claim(
+    ledger: Ledger, plan: PrivacyPlan
+) -> None:
+    one = start(ledger, plan, claim="word")
+    assert start(ledger, plan, claim="word") == one
+    assert start(ledger, plan, claim="word", cap=0.01) == one  # paid for already
+    assert len(ledger.charges()) == 1
+
+
+def test_a_claim_is_good_for_the_same_run_plan_and_policy_alone_and_only_while_it_is_open(
+    ledger: Ledger, plan: PrivacyPlan
+) -> None:
+    first = start(ledger, plan, claim="word")
+    others = [
+        start(ledger, plan, claim="another word"),
+        start(ledger, plan, claim="word", run="two"),
+        start(ledger, plan, claim="word", policy_digest="other"),
+        start(ledger, replace(plan, expected_patients=101), claim="word"),
+        start(ledger, None, claim="word"),
+        start(ledger, plan),
+        start(ledger, plan),
+    ]
+    settle(ledger, first.reservation, plan.mechanisms)
+    others.append(start(ledger, plan, claim="word"))
+    assert len({charge.reservation for charge in (first, *others)}) == len(ledger.charges()) == 9
 
 
 def test_the_entry_says_under_which_policy_accountant_and_adjacency(ledger: Ledger, plan: PrivacyPlan) -> None:
