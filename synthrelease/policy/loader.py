@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from synthrelease.errors import PolicyError, UsageError
+from synthrelease.policy.refused import refusal_of
 from synthrelease.policy.rules import breaches
 from synthrelease.policy.schema import Policy
-from synthrelease.policy.strict_yaml import Problem, dotted, read_yaml
+from synthrelease.policy.strict import strict_breaches
+from synthrelease.policy.strict_yaml import Document, Problem, dotted, read_yaml
 from synthrelease.policy.validation import validate
 from synthrelease.records.digests import digest_of
 
@@ -24,16 +26,23 @@ def problems_of(text: str, source: str | None = None) -> tuple[Policy | None, li
         The policy, or None, with all problems: syntax, types, unknown and repeated keys, then rules across settings.
     """
     document = read_yaml(text)
-    policy, problems = validate(Policy, document)
+    claimed = _claims(document)
+    policy, problems = validate(Policy, document, lambda path, value: refusal_of(path, value, claimed=claimed))
     if policy is None:
         return None, problems
     if source is not None:
         policy = policy.model_copy(update={"cohort": policy.cohort.model_copy(update={"source": source})})
-    for path, message in breaches(policy):
+    for path, message in (*breaches(policy), *strict_breaches(policy)):
         place = document.place(path)
         problems.append(Problem(place.line, place.column, dotted(path), message))
     problems.sort()
     return (None, problems) if problems else (policy, [])
+
+
+def _claims(document: Document) -> bool:
+    """Whether a document, right or wrong, is about a private run."""
+    privacy = document.value.get("privacy") if isinstance(document.value, dict) else None
+    return not (isinstance(privacy, dict) and privacy.get("mode") == "none")
 
 
 def load_policy(path: Path, source: str | None = None) -> Policy:

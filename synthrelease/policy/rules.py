@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 
+from synthrelease.policy.delta import largest_delta
 from synthrelease.policy.schema import DiffusionGenerator, MomentsGenerator, Policy
 from synthrelease.policy.strict_yaml import Path
 
@@ -17,7 +18,10 @@ def private_mode_states_its_claim(policy: Policy) -> Iterator[Breach]:
     if policy.privacy.mode == "private":
         for name in ("epsilon", "delta", "expected_patients"):
             if getattr(policy.privacy, name) is None:
-                yield ("privacy", name), "needed when privacy.mode is private"
+                yield (
+                    ("privacy", name),
+                    "needed when privacy.mode is private: a public constant, never computed from the cohort",
+                )
 
 
 def no_claim_without_privacy(policy: Policy) -> Iterator[Breach]:
@@ -32,11 +36,22 @@ def no_claim_without_privacy(policy: Policy) -> Iterator[Breach]:
 def delta_is_small_for_the_cohort(policy: Policy) -> Iterator[Breach]:
     """delta is the chance of total failure; at 1/patients it would allow to publish one patient whole."""
     delta, patients = policy.privacy.delta, policy.privacy.expected_patients
-    if policy.privacy.mode == "private" and delta is not None and patients is not None and delta > 1 / (10 * patients):
-        yield (
-            ("privacy", "delta"),
-            f"at most 1/(10 * expected_patients) = {1 / (10 * patients):.1e}, got {delta:.1e}",
-        )
+    if policy.privacy.mode != "private" or delta is None or patients is None:
+        return
+    largest = largest_delta(patients)
+    if delta > largest:
+        yield ("privacy", "delta"), f"at most 1/(10 * expected_patients) = {largest:.1e}, got {delta:.1e}"
+
+
+def player_shares_are_a_distribution(policy: Policy) -> Iterator[Breach]:
+    """Shares split what is there; they mean something only where each network is clipped on its own."""
+    shares = policy.privacy.player_shares
+    if shares is None:
+        return
+    if policy.privacy.clipping != "separate":
+        yield ("privacy", "player_shares"), "belongs to clipping: separate; a joint vector has one share"
+    if any(share <= 0 for share in shares.values()) or not math.isclose(sum(shares.values()), 1, abs_tol=1e-6):
+        yield ("privacy", "player_shares"), f"shares must be above 0 and sum to 1, got {sum(shares.values()):g}"
 
 
 def lifetime_covers_one_run(policy: Policy) -> Iterator[Breach]:
@@ -165,6 +180,7 @@ RULES: tuple[Rule, ...] = (
     delta_is_small_for_the_cohort,
     lifetime_covers_one_run,
     budget_pays_for_gradient_steps,
+    player_shares_are_a_distribution,
     basis_fits_the_resolution,
     names_are_distinct,
     phantom_classes_exist,

@@ -148,6 +148,21 @@ class Privacy(Section):
     noise_draws: int = Field(
         4, ge=1, le=64, description="noise levels averaged per image before clipping (noise multiplicity)"
     )
+    clipping: Literal["joint", "separate"] = Field(
+        "joint",
+        description="several networks on real images: one clipped vector over all of them, or one clipped vector each",
+    )
+    player_shares: dict[Word, float] | None = Field(
+        None,
+        description="share of the steps' budget (in squared mu) of each network, for clipping: separate; empty: equal shares",
+    )
+    backend: Literal["fast", "vmap", "opacus"] = Field(
+        "fast", description="engine of per-patient clipping; all three give the same sum, at other speeds"
+    )
+    strict: bool = Field(
+        True,
+        description="refuse whatever weakens the claim; false: trains, and the statement names each rule that was not kept",
+    )
 
 
 class MomentsGenerator(Section):

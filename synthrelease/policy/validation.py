@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import typing
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -14,14 +14,19 @@ from pydantic_core import ErrorDetails
 from synthrelease.policy.strict_yaml import Document, Path, Problem, dotted
 
 Model = TypeVar("Model", bound=BaseModel)
+Teach = Callable[[Path, Any], str | None]
+"""(path, value that the schema does not take) -> a better message, or None."""
 
 
-def validate(model: type[Model], document: Document) -> tuple[Model | None, list[Problem]]:
+def validate(
+    model: type[Model], document: Document, teach: Teach = lambda path, value: None
+) -> tuple[Model | None, list[Problem]]:
     """Check ``document`` against ``model``.
 
     Args:
         model: The schema; validated strictly in JSON mode (lists are tuples, 8 is 8.0, "8" is not 8).
         document: What :func:`synthrelease.policy.strict_yaml.read_yaml` returned.
+        teach: Says more of a setting that is refused for a reason.
 
     Returns:
         The model, or None where it cannot be built, and all problems sorted by place. A model comes with no problem.
@@ -32,7 +37,7 @@ def validate(model: type[Model], document: Document) -> tuple[Model | None, list
         try:
             built = model.model_validate_json(json.dumps(document.value))
         except ValidationError as error:
-            problems += [_problem(model, document, detail) for detail in error.errors()]
+            problems += [_problem(model, document, detail, teach) for detail in error.errors()]
         except ValueError as error:
             problems.append(Problem(1, 1, "", f"a number is out of range: {error}"))
     problems.sort()
@@ -45,7 +50,7 @@ def closest(word: str, candidates: Iterable[str]) -> str:
     return f"; did you mean '{near[0]}'?" if near else ""
 
 
-def _problem(model: type[BaseModel], document: Document, detail: ErrorDetails) -> Problem:
+def _problem(model: type[BaseModel], document: Document, detail: ErrorDetails, teach: Teach) -> Problem:
     path = _path_in(document.value, detail["loc"])
     kind, context = detail["type"], detail.get("ctx", {})
     given = detail["input"]
@@ -74,7 +79,7 @@ def _problem(model: type[BaseModel], document: Document, detail: ErrorDetails) -
     else:
         message = f"{detail['msg'].replace('Input should', 'should')}, got {_shown(given)}"
     place = document.place(path, key=at_key)
-    return Problem(place.line, place.column, dotted(path), message)
+    return Problem(place.line, place.column, dotted(path), teach(path, given) or message)
 
 
 def _words(text: str) -> list[str]:

@@ -2,7 +2,8 @@
 
 The budget is split in squared Gaussian-DP mu, the quantity that adds up: a full-batch Gaussian of multiplier s has
 mu^2 = 1/s^2, T Poisson-subsampled steps have about q^2 T (exp(1/sigma^2) - 1) (Bu, Dong, Long, Su, 2020). The split is
-approximate; the guarantee is not: the last multiplier is found with the real accountant over *all* mechanisms.
+approximate; the guarantee is not: one common factor on the multipliers of all gradient steps is found with the real
+accountant over *all* mechanisms.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ from scipy.special import log_ndtr, ndtr
 
 from synthrelease.errors import PolicyError
 from synthrelease.privacy.accounting import COARSE, FINE, Mechanism, check_target, epsilon_of
+from synthrelease.privacy.names import GRADIENT_STEPS as GRADIENT_STEPS
 
-GRADIENT_STEPS = "gradient_steps"
 TOLERANCE = 0.005
 
 
@@ -82,6 +83,7 @@ def calibrate(
     moments_share: float = 1.0,
     sampling_probability: float = 1.0,
     steps: int = 0,
+    step_shares: Mapping[str, float] | None = None,
 ) -> tuple[Mechanism, ...]:
     """Mechanisms whose total epsilon is at most the target, and within 0.01 of it.
 
@@ -90,26 +92,34 @@ def calibrate(
         delta: At this delta.
         shares: Full-batch releases by name, with their relative shares of the moments' part; may be empty.
         moments_share: Share of squared mu that the full-batch releases get, in (0, 1]; unused without gradient steps.
-        sampling_probability: q of the gradient steps.
+        sampling_probability: q of the gradient steps, the same for every group.
         steps: Number of gradient steps; 0 gives everything to the releases.
+        step_shares: Groups that are stepped together, by mechanism name, with their relative shares of the steps' part;
+            None = one group, ``gradient_steps``. Each group draws its own patients: composing Poisson-sampled
+            mechanisms is valid for independent draws only.
 
     Returns:
-        The releases in the order of ``shares``, then the gradient steps when there are any.
+        The releases in the order of ``shares``, then the groups in theirs when there are steps.
 
     Raises:
         PolicyError: The target cannot be met, or nothing is left to spend it on.
     """
     check_target(epsilon, delta)
+    groups = {GRADIENT_STEPS: 1.0} if step_shares is None else dict(step_shares)
+    if any(not share > 0 for share in (*shares.values(), *groups.values())):
+        raise ValueError("every share of the budget must be above 0")
     if steps and moments_share >= 1 and shares:
         raise PolicyError(
             "privacy.moments_share 1 leaves nothing for the gradient steps",
             fix="Lower moments_share, or set steps to 0.",
         )
-    if not steps and not shares:
+    if not (steps and groups) and not shares:
         raise PolicyError(
             "no mechanism to calibrate: no moments and no gradient steps", fix="Set privacy.steps above 0."
         )
-    return _calibrated(epsilon, delta, tuple(shares.items()), moments_share, sampling_probability, steps)
+    return _calibrated(
+        epsilon, delta, tuple(shares.items()), moments_share, sampling_probability, steps, tuple(groups.items())
+    )
 
 
 @lru_cache(maxsize=32)
@@ -118,24 +128,34 @@ def _calibrated(
     delta: float,
     shares: tuple[tuple[str, float], ...],
     moments_share: float,
-    sampling_probability: float,
+    q: float,
     steps: int,
+    groups: tuple[tuple[str, float], ...],
 ) -> tuple[Mechanism, ...]:
     mu = mu_of(epsilon, delta)
-    if not steps:
+    if not (steps and groups):
         return _solve(lambda scale: split_moments(mu / scale, dict(shares)), 1.0, epsilon, delta)
     released = split_moments(mu * sqrt(moments_share), dict(shares)) if shares else ()
     left = mu**2 * (1 - moments_share if shares else 1.0)
-    guess = 1 / sqrt(log1p(left / (sampling_probability**2 * steps)))
+    total = sum(share for _, share in groups)
+    sigmas = {name: multiplier_of_steps(left * share / total, q, steps) for name, share in groups}
     return _solve(
-        lambda sigma: (*released, Mechanism(GRADIENT_STEPS, sigma, sampling_probability, steps)),
-        guess,
+        lambda scale: (*released, *(Mechanism(name, scale * sigma, q, steps) for name, sigma in sigmas.items())),
+        1.0,
         epsilon,
         delta,
     )
 
 
+def multiplier_of_steps(squared_mu: float, q: float, steps: int) -> float:
+    """Noise multiplier of T steps that together have about the given squared mu; the inverse of :func:`mu_of_steps`."""
+    return sqrt(steps / squared_mu) if q == 1 else 1 / sqrt(log1p(squared_mu / (q**2 * steps)))
+
+
 def mu_of_steps(mechanism: Mechanism) -> float:
-    """Central-limit Gaussian-DP mu of subsampled steps, q sqrt(T (exp(1/sigma^2) - 1)): for splitting, never for a claim."""
+    """Gaussian-DP mu of subsampled steps by the central limit, q sqrt(T (exp(1/sigma^2) - 1)); exact, sqrt(T)/sigma, at q = 1.
+
+    For splitting a budget, never for a claim.
+    """
     q, steps, sigma = mechanism.sampling_probability, mechanism.steps, mechanism.noise_multiplier
-    return q * sqrt(steps * expm1(1 / sigma**2))
+    return sqrt(steps) / sigma if q == 1 else q * sqrt(steps * expm1(1 / sigma**2))

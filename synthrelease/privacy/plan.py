@@ -6,13 +6,15 @@ Everything in it is public: it follows from the policy alone, never from the coh
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from synthrelease.errors import PolicyError
+from synthrelease.policy.delta import largest_delta
 from synthrelease.policy.schema import Privacy
 from synthrelease.privacy.accounting import Mechanism, epsilon_of
-from synthrelease.privacy.calibration import GRADIENT_STEPS, calibrate
+from synthrelease.privacy.calibration import calibrate
+from synthrelease.privacy.names import GRADIENT_STEPS, steps_of
 from synthrelease.records.digests import digest_of
 
 
@@ -53,6 +55,10 @@ class PrivacyPlan:
         expected_patients: Public constant that normalises sums; the number of training patients is used nowhere.
         images_per_visit: Images of a drawn patient averaged before clipping.
         noise_draws: Random draws per image averaged before clipping.
+        step_groups: By mechanism name, the players whose gradients are clipped and noised as one vector; empty for closed
+            forms. Groups have one q and one number of steps, and each draws its own patients: shared draws would
+            not be the composition that is accounted.
+        backend: Engine of the clipping; no part of the guarantee.
     """
 
     target_epsilon: float
@@ -62,6 +68,18 @@ class PrivacyPlan:
     expected_patients: int
     images_per_visit: int
     noise_draws: int
+    step_groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    backend: Literal["fast", "vmap", "opacus"] = "fast"
+
+    def __post_init__(self) -> None:
+        names = [m.name for m in self.mechanisms]
+        if len(set(names)) != len(names):
+            raise ValueError("two releases of the plan have one name")
+        players = [player for group in self.step_groups.values() for player in group]
+        if not all(self.step_groups.values()) or len(set(players)) != len(players):
+            raise ValueError(f"every player belongs to exactly one group of steps, got {dict(self.step_groups)}")
+        if len({(m.sampling_probability, m.steps) for m in self.stepped}) > 1:
+            raise ValueError("groups of steps differ in sampling probability or number of steps")
 
     @property
     def mechanisms(self) -> tuple[Mechanism, ...]:
@@ -80,14 +98,40 @@ class PrivacyPlan:
         raise KeyError(f"the privacy plan has no release {name}")
 
     @property
+    def stepped(self) -> tuple[Mechanism, ...]:
+        """The mechanisms of the gradient steps, one for each group; empty for closed forms.
+
+        Raises:
+            KeyError: A group has no release.
+        """
+        return tuple(self.release(name).mechanism for name in self.step_groups)
+
+    def group_of(self, player: str) -> str:
+        """Name of the mechanism that noises a player's gradient.
+
+        Raises:
+            KeyError: The plan has no steps for this player, so it may not see real data.
+        """
+        for name, players in self.step_groups.items():
+            if player in players:
+                return name
+        raise KeyError(f"the privacy plan has no steps for the player {player}")
+
+    @property
     def steps(self) -> int:
-        """Gradient steps; 0 where the plan holds closed-form releases only."""
-        return sum(m.steps for m in self.mechanisms if m.name == GRADIENT_STEPS)
+        """Gradient steps of every group; 0 where the plan holds closed-form releases only."""
+        return max((m.steps for m in self.stepped), default=0)
 
     @property
     def normaliser(self) -> float:
-        """Expected patients in a step, q times the public constant: the denominator of the noisy gradient sum."""
-        return self.release(GRADIENT_STEPS).mechanism.sampling_probability * self.expected_patients
+        """Expected patients in a step, q times the public constant: the denominator of every noisy gradient sum.
+
+        Raises:
+            ValueError: The plan has no gradient steps.
+        """
+        if not self.step_groups:
+            raise ValueError("a plan without gradient steps has no normaliser")
+        return self.stepped[0].sampling_probability * self.expected_patients
 
     def to_json(self) -> dict[str, Any]:
         """As ``plan.json``, the account and the ledger hold it."""
@@ -101,6 +145,8 @@ class PrivacyPlan:
             "expected_patients": self.expected_patients,
             "images_per_visit": self.images_per_visit,
             "noise_draws": self.noise_draws,
+            "step_groups": {name: list(players) for name, players in self.step_groups.items()},
+            "backend": self.backend,
         }
 
     @property
@@ -109,14 +155,38 @@ class PrivacyPlan:
         return digest_of(self.to_json())
 
 
-def plan_privacy(privacy: Privacy, queries: Mapping[str, Query], *, gradient_steps: bool) -> PrivacyPlan:
+def step_shares(privacy: Privacy, players: tuple[str, ...]) -> dict[str, tuple[float, tuple[str, ...]]]:
+    """Groups of players that are clipped and noised together: mechanism name -> share of the steps' budget, players.
+
+    Args:
+        privacy: Section of the policy.
+        players: Names of the networks that see real images.
+
+    Raises:
+        PolicyError: privacy.player_shares does not name exactly these players.
+    """
+    if not players or privacy.steps == 0:
+        return {}
+    shares = privacy.player_shares
+    if shares is not None and set(shares) != set(players):
+        raise PolicyError(
+            f"privacy.player_shares names {', '.join(sorted(shares))}; this generator trains {', '.join(players)} on real "
+            "images",
+            fix="Give a share to exactly these networks, or leave player_shares out for equal shares.",
+        )
+    if privacy.clipping == "joint" or len(players) == 1:
+        return {GRADIENT_STEPS: (1.0, players)}
+    return {steps_of(player): (1 / len(players) if shares is None else shares[player], (player,)) for player in players}
+
+
+def plan_privacy(privacy: Privacy, queries: Mapping[str, Query], *, players: tuple[str, ...]) -> PrivacyPlan:
     """Calibrate the policy's privacy section to its target.
 
     Args:
         privacy: Section of the policy, mode ``private``.
         queries: Full-batch releases by name.
-        gradient_steps: Whether the generator has a network that is stepped on real images; the closed form has none
-            and then gets the whole budget.
+        players: Networks of the generator that are stepped on real images; a closed form has none, and its queries then
+            get the whole budget.
 
     Raises:
         PolicyError: A value is missing, or the target cannot be met.
@@ -130,21 +200,26 @@ def plan_privacy(privacy: Privacy, queries: Mapping[str, Query], *, gradient_ste
     assert privacy.epsilon is not None
     assert privacy.delta is not None
     assert privacy.expected_patients is not None
-    if privacy.delta > 1 / privacy.expected_patients:
+    largest = largest_delta(privacy.expected_patients)
+    if privacy.delta > largest:
         raise PolicyError(
             f"privacy.delta {privacy.delta} is too large for about {privacy.expected_patients} patients",
-            fix=f"Use a delta well below one over the number of patients, such as {0.1 / privacy.expected_patients:.0e}.",
+            fix=f"Give a delta of at most 1/(10 * expected_patients) = {largest:.1e}.",
         )
-    steps = privacy.steps if gradient_steps else 0
+    groups = step_shares(privacy, players)
     mechanisms = calibrate(
         epsilon=privacy.epsilon,
         delta=privacy.delta,
         shares={name: query.share for name, query in queries.items()},
         moments_share=privacy.moments_share,
         sampling_probability=privacy.sampling_probability,
-        steps=steps,
+        steps=privacy.steps if groups else 0,
+        step_shares={name: share for name, (share, _) in groups.items()},
     )
-    clip_norms = {**{name: query.clip_norm for name, query in queries.items()}, GRADIENT_STEPS: privacy.clip_norm}
+    clip_norms = {
+        **{name: query.clip_norm for name, query in queries.items()},
+        **dict.fromkeys(groups, privacy.clip_norm),
+    }
     return PrivacyPlan(
         target_epsilon=privacy.epsilon,
         epsilon=epsilon_of(mechanisms, privacy.delta),
@@ -153,4 +228,6 @@ def plan_privacy(privacy: Privacy, queries: Mapping[str, Query], *, gradient_ste
         expected_patients=privacy.expected_patients,
         images_per_visit=privacy.images_per_visit,
         noise_draws=privacy.noise_draws,
+        step_groups={name: together for name, (_, together) in groups.items()},
+        backend=privacy.backend,
     )

@@ -26,6 +26,7 @@ def plan() -> PrivacyPlan:
         expected_patients=100,
         images_per_visit=2,
         noise_draws=2,
+        step_groups={GRADIENT_STEPS: ("denoiser",)},
     )
 
 
