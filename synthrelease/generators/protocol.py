@@ -51,6 +51,9 @@ class Player:
             each with leading axis N.
         loss: (forward, inputs) -> (N,) losses, one an example. Row i may depend on row i of the inputs only: no statistic
             of the batch. ``forward`` is the module, or the module with other parameters put in.
+        generated: (random generator) -> one loss on what the generator itself makes, no real image in it; None = there is
+            none. Under privacy its gradient is added outside the noise: it depends on real images only through what was
+            noised before.
     """
 
     name: str
@@ -58,6 +61,7 @@ class Player:
     sees_real: bool
     draw: Callable[[Batch, torch.Generator], dict[str, Tensor]]
     loss: Callable[[Forward, Inputs], Tensor]
+    generated: Callable[[torch.Generator], Tensor] | None = None
 
 
 class Generator(Protocol):

@@ -26,21 +26,30 @@ MANIFEST = "generator.json"
 
 @dataclass(frozen=True)
 class Entry:
-    """One generator: the name its settings carry, how it starts, how it comes back from its tensors."""
+    """One generator: the name its settings carry, how it starts, how it comes back from its tensors.
+
+    ``on_real_images`` names its players that see real images: what a privacy plan has to pay for, before any is built.
+    """
 
     name: str
+    on_real_images: tuple[str, ...]
     build: Callable[[Spec, Any], Generator]
     restore: Callable[[Spec, Any, Mapping[str, Tensor]], Generator]
 
 
 GENERATORS: tuple[Entry, ...] = (
-    Entry("moments", MomentsGenerator, MomentsGenerator.from_state),
-    Entry("diffusion", DiffusionGenerator, DiffusionGenerator.from_state),
+    Entry("moments", (), MomentsGenerator, MomentsGenerator.from_state),
+    Entry("diffusion", ("denoiser",), DiffusionGenerator, DiffusionGenerator.from_state),
 )
 
 
 def _entry(name: str) -> Entry:
     return next(entry for entry in GENERATORS if entry.name == name)
+
+
+def players_on_real_images(settings: GeneratorSettings) -> tuple[str, ...]:
+    """Names of the players that see real images."""
+    return _entry(settings.name).on_real_images
 
 
 def build(settings: GeneratorSettings, spec: Spec) -> Generator:

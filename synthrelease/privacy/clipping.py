@@ -2,39 +2,61 @@
 
 Per patient: the loss is the mean over the images drawn and the random draws of each; its gradient is one vector, set
 to zero when it is not finite, and scaled to norm <= C. Averaging before clipping costs no privacy (Charles et al.,
-SaTML 2025, user-level sampling; Dockhorn et al., TMLR 2023, noise multiplicity).
+SaTML 2025, user-level sampling; Dockhorn et al., TMLR 2023, noise multiplicity). Several networks can be clipped as
+one: then the vector is all their gradients together.
 
-``torch.func.vmap`` computes every patient apart, so no statistic over the batch can reach across patients. Patients
-go through in micro-batches of one fixed shape (the last one is filled up, the filling weighs zero): memory stays flat
-and a patient's gradient does not depend on how many others were drawn.
+Patients go through in micro-batches of one fixed shape (the last one is filled up, the filling weighs zero): memory
+stays flat and a patient's gradient does not depend on how many others were drawn.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, grad_and_value, vmap
 
+from synthrelease.privacy.gradients.block import BlockGradients, Inputs, Loss, flat_size, trained
+from synthrelease.privacy.gradients.bookkeeping import book_kept
+from synthrelease.privacy.gradients.hooked import hooked
+from synthrelease.privacy.gradients.vmapped import patient_gradients, vmapped
 from synthrelease.privacy.mechanism import ClippedSum
 
-Inputs = Mapping[str, Tensor]
-Loss = Callable[[Callable[..., Tensor], Inputs], Tensor]
+__all__ = [
+    "Backend",
+    "Inputs",
+    "Loss",
+    "Target",
+    "clipped_gradient_sum",
+    "clipped_joint_sum",
+    "flat_size",
+    "patient_gradients",
+    "patients_at_once",
+    "put_gradient",
+    "trained",
+]
+
+Backend = Literal["fast", "vmap", "opacus"]
+
+BACKENDS: dict[str, Callable[[nn.Module, Loss, Inputs], BlockGradients]] = {
+    "fast": book_kept,
+    "vmap": vmapped,
+    "opacus": hooked,
+}
 
 ROWS_AT_ONCE = 64
 
 
-def trained(module: nn.Module) -> dict[str, nn.Parameter]:
-    """The parameters that are stepped, in the order of every flat vector here."""
-    return {name: p for name, p in module.named_parameters() if p.requires_grad}
+@dataclass(frozen=True)
+class Target:
+    """A network that is stepped, its loss, and how its gradients are computed."""
 
-
-def flat_size(module: nn.Module) -> int:
-    """Length of the flat gradient."""
-    return sum(p.numel() for p in trained(module).values())
+    module: nn.Module
+    loss: Loss
+    backend: Backend = "fast"
 
 
 def patients_at_once(rows_per_patient: int) -> int:
@@ -42,72 +64,83 @@ def patients_at_once(rows_per_patient: int) -> int:
     return max(1, ROWS_AT_ONCE // rows_per_patient)
 
 
-def patient_gradients(module: nn.Module, loss: Loss, inputs: Inputs) -> tuple[Tensor, Tensor]:
-    """The gradient of each patient's mean loss, unclipped.
-
-    Args:
-        module: The network; its buffers are used as they stand.
-        loss: (forward, inputs) -> (M,) losses.
-        inputs: Named tensors (P, M, ...): P patients with M rows each.
-
-    Returns:
-        (P, d) gradients in the module's dtype and (P,) losses.
-    """
-    parameters = {name: p.detach() for name, p in trained(module).items()}
-
-    def patient_loss(values: dict[str, Tensor], own: dict[str, Tensor]) -> Tensor:
-        def forward(*args: Any, **kwargs: Any) -> Tensor:
-            out: Tensor = functional_call(module, values, args, kwargs)
-            return out
-
-        return loss(forward, own).mean()
-
-    gradients, losses = vmap(grad_and_value(patient_loss), in_dims=(None, 0), randomness="error")(
-        parameters, dict(inputs)
-    )
-    patients = next(iter(inputs.values())).shape[0]
-    return torch.cat([gradients[name].reshape(patients, -1) for name in parameters], dim=1), losses
-
-
 def clipped_gradient_sum(
-    module: nn.Module, loss: Loss, blocks: Iterable[Inputs], clip_norm: float, *, block: int
+    module: nn.Module,
+    loss: Loss,
+    blocks: Iterable[Inputs],
+    clip_norm: float,
+    *,
+    block: int,
+    backend: Backend = "fast",
 ) -> tuple[ClippedSum, float]:
     """Sum over patients of their clipped gradients, in float64.
 
     Args:
         module: The network that is stepped.
-        loss: (forward, inputs) -> (M,) losses, one a row; row i may depend on row i only.
+        loss: (forward, inputs) -> (rows,) losses; row i may depend on row i only.
         blocks: Named tensors (P, M, ...) of P patients with M rows each, 1 <= P <= ``block``; each patient in one
             block only. No block at all is an empty draw: the sum is zero.
         clip_norm: C.
         block: Patients in a full block, public; see :func:`patients_at_once`.
+        backend: How gradients are computed; all give the same but for rounding.
 
     Returns:
         The clipped sum, and the mean of the finite losses (NaN when there is none). Both are private.
+
+    Raises:
+        Unsupported: The backend cannot differentiate this network or loss.
     """
-    total = torch.zeros(flat_size(module), dtype=torch.float64)
+    target = Target(module, loss, backend)
+    clipped, losses = clipped_joint_sum([target], ([part] for part in blocks), clip_norm, block=block)
+    return clipped, losses[0]
+
+
+def clipped_joint_sum(
+    targets: Sequence[Target], blocks: Iterable[Sequence[Inputs]], clip_norm: float, *, block: int
+) -> tuple[ClippedSum, tuple[float, ...]]:
+    """The same for several networks whose gradients are clipped as one vector.
+
+    Args:
+        targets: Networks with their losses.
+        blocks: For each block of patients the inputs of every target, in order; all of the same patients.
+        clip_norm: C, of a patient's gradients of all targets together.
+        block: Patients in a full block.
+
+    Returns:
+        The clipped sum, gradients of the targets one after the other, and each target's mean finite loss.
+    """
+    totals = [torch.zeros(flat_size(t.module), dtype=torch.float64) for t in targets]
     patients = clipped = refused = 0
-    seen: list[float] = []
-    for part in blocks:
-        real = next(iter(part.values())).shape[0]
+    seen: list[list[float]] = [[] for _ in targets]
+    for parts in blocks:
+        real = next(iter(parts[0].values())).shape[0]
         if real > block:
             raise ValueError(f"a block of {real} patients, more than {block}")
-        if real < block:
-            part = {name: torch.cat([v, v[:1].expand(block - real, *v.shape[1:])]) for name, v in part.items()}
-        gradients, losses = patient_gradients(module, loss, part)
-        wide = gradients[:real].to(torch.float64)
-        norms = wide.square().sum(dim=1).sqrt()
+        found = [
+            BACKENDS[t.backend](t.module, t.loss, _filled(part, block)) for t, part in zip(targets, parts, strict=True)
+        ]
+        squares = torch.stack([f.squared_norms for f in found]).sum(dim=0)
+        norms = squares.sqrt()
         finite = torch.isfinite(norms)
-        # inf * 0 is NaN, so refused gradients are replaced before they are scaled.
-        wide = torch.where(finite[:, None], wide, 0.0)
         factors = torch.where(finite, clip_norm / torch.clamp(norms, min=clip_norm), 0.0)
-        total += factors @ wide
+        factors[real:] = 0.0
+        for total, own in zip(totals, found, strict=True):
+            total += own.weighted_sum(factors).cpu()
         patients += real
-        clipped += int((finite & (norms > clip_norm)).sum())
-        refused += int((~finite).sum())
-        seen += [float(x) for x in losses[:real] if torch.isfinite(x)]
-    mean_loss = float(np.mean(seen)) if seen else float("nan")
-    return ClippedSum(total.numpy(), clip_norm, patients, clipped, refused), mean_loss
+        clipped += int((finite & (norms > clip_norm))[:real].sum())
+        refused += int((~finite)[:real].sum())
+        for losses, own in zip(seen, found, strict=True):
+            losses += [float(x) for x in own.losses[:real] if torch.isfinite(x)]
+    means = tuple(float(np.mean(losses)) if losses else float("nan") for losses in seen)
+    return ClippedSum(torch.cat(totals).numpy(), clip_norm, patients, clipped, refused), means
+
+
+def _filled(part: Inputs, block: int) -> Inputs:
+    """A block filled up with copies of its first patient, which then weigh zero."""
+    real = next(iter(part.values())).shape[0]
+    if real == block:
+        return part
+    return {name: torch.cat([v, v[:1].expand(block - real, *v.shape[1:])]) for name, v in part.items()}
 
 
 def put_gradient(module: nn.Module, vector: Tensor) -> None:
@@ -120,5 +153,5 @@ def put_gradient(module: nn.Module, vector: Tensor) -> None:
     start = 0
     for parameter in trained(module).values():
         part = vector[start : start + parameter.numel()]
-        parameter.grad = part.reshape(parameter.shape).to(parameter.dtype)
+        parameter.grad = part.reshape(parameter.shape).to(parameter.device, parameter.dtype)
         start += parameter.numel()

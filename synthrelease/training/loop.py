@@ -1,25 +1,36 @@
 """One loop over a generator's players, private or plain.
 
-A step of a player, in order: make its gradient (noised where the run is private and the player sees real images, plain
-otherwise), step Adam, update the averaged weights. Everything random but the noise of privacy is drawn from a
+A step, for each group of players in turn: make the group's gradients, step Adam, update the averaged weights. Under
+privacy the gradients of players that see real images are clipped and noised, a group of them as one vector (the plan
+says which form a group); what such a player learns from generated samples is added outside the noise. Everybody
+else's gradient is plain. Everything random but the noise of privacy is drawn from a
 generator seeded by (policy seed, stage, step), so no state of a generator has to be kept to resume bit-equal.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from synthrelease.errors import PolicyError
 from synthrelease.generators.protocol import Batch, Player, Spec
 from synthrelease.privacy.account import Account
-from synthrelease.privacy.calibration import GRADIENT_STEPS
-from synthrelease.privacy.clipping import clipped_gradient_sum, patients_at_once, put_gradient, trained
+from synthrelease.privacy.clipping import (
+    Backend,
+    Target,
+    clipped_joint_sum,
+    flat_size,
+    patients_at_once,
+    put_gradient,
+    trained,
+)
 from synthrelease.privacy.mechanism import noisy_sum
 from synthrelease.privacy.noise import NoiseSource
+from synthrelease.privacy.plan import PrivacyPlan
 from synthrelease.privacy.sampling import draw_images, draw_patients
 from synthrelease.training.patients import Rows, TrainingPatients
 
@@ -34,8 +45,9 @@ class StepReport:
     refused: int = 0
 
 
-Gradient = Callable[[Player, int], StepReport]
-"""(player, step from 0) -> report; leaves the gradient in the player's parameters."""
+Players = tuple[Player, ...]
+Gradient = Callable[[Players, int], tuple[StepReport, ...]]
+"""(a group of players, step from 0) -> a report for each; leaves the gradients in the players' parameters."""
 
 
 def seeded(seed: int, stage: str, step: int) -> torch.Generator:
@@ -53,20 +65,29 @@ def plain_gradient(batch_of: Callable[[int, torch.Generator], Batch], seed: int,
         stage: Name of the stage; separates its draws from other stages'.
     """
 
-    def gradient(player: Player, step: int) -> StepReport:
-        rng = seeded(seed, stage, step)
+    def of(player: Player, step: int) -> StepReport:
+        rng = seeded(seed, f"{stage}/{player.name}", step)
         loss = player.loss(player.module, player.draw(batch_of(step, rng), rng)).mean()
+        if player.generated is not None:
+            loss = loss + player.generated(rng)
         player.module.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         return StepReport(loss=float(loss.detach()))
 
-    return gradient
+    return lambda players, step: tuple(of(player, step) for player in players)
 
 
 def private_gradient(
-    patients: TrainingPatients, spec: Spec, account: Account, noise: NoiseSource, *, seed: int, batch: int
+    patients: TrainingPatients,
+    spec: Spec,
+    account: Account,
+    noise: NoiseSource,
+    *,
+    seed: int,
+    batch: int,
+    backends: Mapping[str, Backend] | None = None,
 ) -> Gradient:
-    """Noisy mean of clipped patients' gradients for a player that sees real images; a plain one on no image for others.
+    """Noisy mean of clipped patients' gradients for players that see real images; a plain one on no image for others.
 
     Which images of a patient, which noise levels: drawn from fresh entropy for each patient in each step, never from
     the public seed and never from a stream that patients share. In a shared stream a patient's draws follow from the
@@ -75,40 +96,83 @@ def private_gradient(
     Args:
         patients: Training patients.
         spec: Shape of a batch without real images.
-        account: Counts each step before its noise is drawn.
+        account: Counts each step before its noise is drawn; its plan says which players form a group.
         noise: Patient draws, entropy and noise.
-        seed: Public seed, for players that see nothing real.
-        batch: Size of their batches.
+        seed: Public seed, for everything that sees nothing real.
+        batch: Size of the batches of players that see nothing real.
+        backends: How gradients are computed, by player; the plan's backend where a player is not named.
     """
     plan = account.plan
-    planned = plan.release(GRADIENT_STEPS)
     block = patients_at_once(plan.images_per_visit * plan.noise_draws)
     everyone = np.arange(len(patients), dtype=np.int64)
+    chosen = backends or {}
 
-    def blocks(player: Player, drawn: Rows) -> Iterator[dict[str, Tensor]]:
+    def blocks(players: Players, drawn: Rows) -> Iterator[list[dict[str, Tensor]]]:
         for start in range(0, len(drawn), block):
-            each = [own_inputs(player, int(patient)) for patient in drawn[start : start + block]]
-            yield {name: torch.stack([inputs[name] for inputs in each]) for name in each[0]}
+            each = [own_inputs(players, int(patient)) for patient in drawn[start : start + block]]
+            yield [_stacked([inputs[i] for inputs in each]) for i in range(len(players))]
 
-    def own_inputs(player: Player, patient: int) -> dict[str, Tensor]:
+    def own_inputs(players: Players, patient: int) -> list[dict[str, Tensor]]:
         rows = draw_images([patients.rows(patient)], plan.images_per_visit, np.random.default_rng(noise.entropy()))
         batch = patients.batch(np.repeat(rows.reshape(-1), plan.noise_draws))
-        return player.draw(batch, torch.Generator().manual_seed(noise.entropy()))
+        return [player.draw(batch, torch.Generator().manual_seed(noise.entropy())) for player in players]
 
     blind = plain_gradient(lambda step, rng: no_images(spec, batch, rng), seed, "blind")
 
-    def gradient(player: Player, step: int) -> StepReport:
-        if not player.sees_real:
-            return blind(player, step)
+    def gradient(players: Players, step: int) -> tuple[StepReport, ...]:
+        if not any(player.sees_real for player in players):
+            return blind(players, step)
+        name = plan.group_of(players[0].name)
+        if plan.step_groups[name] != tuple(player.name for player in players):
+            raise ValueError(f"{name} is planned for {plan.step_groups[name]}, not for these players")
+        planned = plan.release(name)
+        targets = [Target(p.module, p.loss, chosen.get(p.name, plan.backend)) for p in players]
         drawn = draw_patients(everyone, planned.mechanism.sampling_probability, noise)
-        clipped, loss = clipped_gradient_sum(
-            player.module, player.loss, blocks(player, drawn), planned.clip_norm, block=block
-        )
-        vector = noisy_sum(clipped, name=GRADIENT_STEPS, account=account, noise=noise) / plan.normaliser
-        put_gradient(player.module, torch.from_numpy(vector))
-        return StepReport(loss, clipped.patients, clipped.clipped, clipped.refused)
+        clipped, losses = clipped_joint_sum(targets, blocks(players, drawn), planned.clip_norm, block=block)
+        vector = torch.from_numpy(noisy_sum(clipped, name=name, account=account, noise=noise) / plan.normaliser)
+        for player, own in zip(players, torch.split(vector, [flat_size(p.module) for p in players]), strict=True):
+            if player.generated is not None:
+                # Added outside clipping and noise; the gradient of this player alone, whatever else the loss reaches.
+                made = player.generated(seeded(seed, f"generated/{player.name}", step))
+                parameters = list(trained(player.module).values())
+                parts = torch.autograd.grad(made, parameters, allow_unused=True, materialize_grads=True)
+                own = own + torch.cat([part.flatten().to(own) for part in parts])
+            put_gradient(player.module, own)
+        return tuple(StepReport(loss, clipped.patients, clipped.clipped, clipped.refused) for loss in losses)
 
     return gradient
+
+
+def _stacked(each: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    return {name: torch.stack([inputs[name] for inputs in each]) for name in each[0]}
+
+
+def groups_of(players: Players, plan: PrivacyPlan | None) -> tuple[Players, ...]:
+    """The players in the order in which they are stepped, those that the plan noises as one vector together.
+
+    Raises:
+        PolicyError: A player sees real images and the plan does not pay for it, or the other way round.
+    """
+    if plan is None:
+        return tuple((player,) for player in players)
+    named = {player.name: player for player in players}
+    real = {player.name for player in players if player.sees_real}
+    paid = {name for group in plan.step_groups.values() for name in group}
+    if plan.steps and real != paid:
+        raise PolicyError(
+            f"players that see real images: {sorted(real)}; the privacy plan pays for {sorted(paid)}",
+            fix="This is a fault of the generator's registry entry; choose another generator.",
+        )
+    together = [tuple(named[name] for name in group) for group in plan.step_groups.values()]
+    grouped = {player.name for group in together for player in group}
+    # A group stands where its first player stands.
+    out: list[Players] = []
+    for player in players:
+        if player.name not in grouped:
+            out.append((player,))
+        else:
+            out += [group for group in together if group[0].name == player.name]
+    return tuple(out)
 
 
 def no_images(spec: Spec, size: int, rng: torch.Generator) -> Batch:
@@ -136,16 +200,13 @@ class Stepper:
         self._adam = torch.optim.Adam(list(self._parameters.values()), lr=learning_rate)
         self.average = {name: p.detach().clone() for name, p in self._parameters.items()}
 
-    def step(self, gradient: Gradient, step: int) -> StepReport:
-        """One step of the player; ``step`` counts from 0 within the stage."""
-        self.player.module.train()
-        report = gradient(self.player, step)
+    def advance(self, step: int) -> None:
+        """Step along the gradient that is in the parameters; ``step`` counts from 0 within the stage."""
         self._adam.step()
         decay = min(self._decay, (1 + step) / (10 + step))
         with torch.no_grad():
             for name, p in self._parameters.items():
                 self.average[name].lerp_(p, 1 - decay)
-        return report
 
     def take_average(self) -> None:
         """Put the averaged weights into the network."""
@@ -179,3 +240,13 @@ class Stepper:
             }
             if adam:
                 self._adam.state[p] = adam
+
+
+def step_together(steppers: tuple[Stepper, ...], gradient: Gradient, step: int) -> tuple[StepReport, ...]:
+    """One step of a group: gradients of all, then each one's optimiser."""
+    for stepper in steppers:
+        stepper.player.module.train()
+    reports = gradient(tuple(stepper.player for stepper in steppers), step)
+    for stepper in steppers:
+        stepper.advance(step)
+    return reports

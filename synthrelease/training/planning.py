@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from synthrelease.generators.moments.basis import Basis
 from synthrelease.generators.protocol import Spec
-from synthrelease.policy.schema import DiffusionGenerator, Policy
+from synthrelease.generators.registry import players_on_real_images
+from synthrelease.policy.schema import Policy
 from synthrelease.privacy.plan import PrivacyPlan, plan_privacy
 from synthrelease.training.moments import queries
 
@@ -27,5 +28,5 @@ def plan_of(policy: Policy) -> PrivacyPlan | None:
     return plan_privacy(
         policy.privacy,
         queries(basis),
-        gradient_steps=isinstance(policy.generator, DiffusionGenerator),
+        players=players_on_real_images(policy.generator),
     )

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
 
-from synthrelease.errors import IntegrityError, PolicyError
+from synthrelease.errors import IntegrityError
 from synthrelease.generators.moments.basis import Basis
 from synthrelease.generators.moments.model import MomentsGenerator
 from synthrelease.generators.protocol import Batch, Generator, Player, Spec
@@ -23,14 +23,23 @@ from synthrelease.generators.registry import build
 from synthrelease.policy.schema import DiffusionGenerator, Policy
 from synthrelease.privacy.account import Account
 from synthrelease.privacy.accounting import EpsilonMeter, meter
-from synthrelease.privacy.calibration import GRADIENT_STEPS
+from synthrelease.privacy.clipping import Backend
+from synthrelease.privacy.gradients.trial import problem
 from synthrelease.privacy.isolation import assert_patients_isolated
 from synthrelease.privacy.noise import NoiseSource
 from synthrelease.records.progress import Progress
 from synthrelease.training.checkpoint import Array, Checkpoint, Position
 from synthrelease.training.events import EventLog
 from synthrelease.training.interrupt import StopRequest
-from synthrelease.training.loop import Gradient, Stepper, no_images, plain_gradient, private_gradient
+from synthrelease.training.loop import (
+    Gradient,
+    Stepper,
+    groups_of,
+    no_images,
+    plain_gradient,
+    private_gradient,
+    step_together,
+)
 from synthrelease.training.moments import COUNTS, SECOND, SUMS, fit_moments
 from synthrelease.training.patients import TrainingPatients
 
@@ -67,6 +76,7 @@ class TrainingRun:
     stop: StopRequest
     stop_after: int | None = None
     _done: int = 0
+    _backends: dict[str, Backend] = field(default_factory=dict)
 
     def train(self) -> tuple[Generator, Position]:
         """Go from where the checkpoint stands to the end.
@@ -92,14 +102,27 @@ class TrainingRun:
         return generator, self._steps(generator, moments, settings)
 
     def _check_players(self, players: tuple[Player, ...]) -> None:
-        real = [player for player in players if player.sees_real]
-        if len(real) != 1:
-            raise PolicyError(
-                f"{len(real)} networks of this generator see real images; the privacy plan counts one",
-                fix="Choose a generator with one such network, or privacy.mode: none.",
-            )
+        """Refuse what mixes patients, and find how each player's gradients are computed."""
+        assert self.account is not None
+        groups_of(players, self.account.plan)
         rng = torch.Generator().manual_seed(0)
-        assert_patients_isolated(real[0].module, real[0].loss, real[0].draw(no_images(self.spec, 4, rng), rng))
+        for player in players:
+            if player.sees_real:
+                inputs = player.draw(no_images(self.spec, 4, rng), rng)
+                assert_patients_isolated(player.module, player.loss, inputs)
+                self._backends[player.name] = self._backend(player, rng)
+
+    def _backend(self, player: Player, rng: torch.Generator) -> Backend:
+        assert self.account is not None
+        wanted = self.account.plan.backend
+        if wanted != "fast":
+            return wanted
+        inputs = player.draw(no_images(self.spec, 6, rng), rng)
+        found = problem(player.module, player.loss, {n: v.reshape(3, 2, *v.shape[1:]) for n, v in inputs.items()})
+        if found is None:
+            return "fast"
+        self.progress.note(f"gradients of {player.name} are taken patient by patient, which is slower: {found}")
+        return "vmap"
 
     def _moments(self) -> MomentsGenerator:
         settings = self.policy.generator
@@ -166,10 +189,16 @@ class TrainingRun:
         else:
             plan = self.account.plan
             total = plan.steps
-            others = [m for m in plan.mechanisms if m.name != GRADIENT_STEPS]
-            epsilons = meter(others, plan.release(GRADIENT_STEPS).mechanism, plan.delta)
+            others = [m for m in plan.mechanisms if m.name not in plan.step_groups]
+            epsilons = meter(others, plan.stepped, plan.delta)
             gradient = private_gradient(
-                self.patients, self.spec, self.account, self.noise, seed=settings.seed, batch=settings.batch
+                self.patients,
+                self.spec,
+                self.account,
+                self.noise,
+                seed=settings.seed,
+                batch=settings.batch,
+                backends=self._backends,
             )
         position = self._stage(steppers, gradient, position, total, epsilons)
         for stepper in steppers:
@@ -180,7 +209,7 @@ class TrainingRun:
         """The position with the steps that a killed process counted but did not keep: spent, and not run again."""
         if self.account is None or self.account.plan.steps == 0:
             return position
-        lost = self.account.used(GRADIENT_STEPS) - position.counted
+        lost = self._counted(self.account) - position.counted
         if lost < 0 or (lost and position.stage != STEPS):
             raise IntegrityError(
                 "the account and the checkpoint are not of one run",
@@ -189,6 +218,11 @@ class TrainingRun:
         if lost:
             self.events.write("steps lost", counted=position.counted + lost, lost=lost)
         return replace(position, step=position.step + lost, counted=position.counted + lost, lost=position.lost + lost)
+
+    @staticmethod
+    def _counted(account: Account) -> int:
+        """Gradient steps that any group has used; a group that a crash left behind skips what the others used."""
+        return max(account.used(name) for name in account.plan.step_groups)
 
     def _steppers(self, generator: Generator, settings: DiffusionGenerator, stage: str) -> list[Stepper]:
         private = stage == STEPS and self.account is not None
@@ -214,13 +248,17 @@ class TrainingRun:
         """Steps of one stage, from the position to ``total``; kept now and then, and always when stopped."""
         self.progress.stage(f"training: {position.stage}", total)
         saved_at, cost = time.monotonic(), 0.0
+        of = {stepper.player.name: stepper for stepper in steppers}
+        plan = self.account.plan if self.account and epsilons else None
+        groups = [tuple(of[p.name] for p in g) for g in groups_of(tuple(s.player for s in steppers), plan)]
         while position.step < total:
-            for stepper in steppers:
-                report = stepper.step(gradient, position.step)
-                self.events.write(
-                    "step", stage=position.stage, step=position.step, player=stepper.player.name, **report.__dict__
-                )
-            counted = self.account.used(GRADIENT_STEPS) if epsilons and self.account else position.counted
+            for group in groups:
+                reports = step_together(group, gradient, position.step)
+                for stepper, report in zip(group, reports, strict=True):
+                    self.events.write(
+                        "step", stage=position.stage, step=position.step, player=stepper.player.name, **report.__dict__
+                    )
+            counted = self._counted(self.account) if epsilons and self.account else position.counted
             position = replace(position, step=position.step + 1, counted=counted)
             self._done += 1
             self.progress.step(position.step, f"epsilon so far {epsilons.at(position.counted):.3f}" if epsilons else "")

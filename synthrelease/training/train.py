@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import secrets
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,10 +19,12 @@ from synthrelease.policy.schema import Policy
 from synthrelease.privacy.account import Account
 from synthrelease.privacy.budget import reserve, settle
 from synthrelease.privacy.noise import NoiseSource, OsNoise
+from synthrelease.privacy.overlap import Patients
 from synthrelease.privacy.plan import PrivacyPlan
+from synthrelease.privacy.strict import assert_strict, strict_problems
 from synthrelease.records.digests import digest_of, digest_of_file
 from synthrelease.records.files import atomic_write_json, read_json
-from synthrelease.records.ledger import Ledger
+from synthrelease.records.ledger import Charge, Ledger
 from synthrelease.records.progress import Progress
 from synthrelease.training.checkpoint import Checkpoint, RunIdentity
 from synthrelease.training.events import EventLog
@@ -33,6 +37,7 @@ from synthrelease.training.run import TrainingRun
 
 RECORD = "training.json"
 WEIGHTS = "generator.safetensors"
+CLAIM = "claim.json"
 
 
 def train(
@@ -65,7 +70,8 @@ def train(
 
     Raises:
         BudgetExceeded: The ledger does not cover the run.
-        IntegrityError: A run is there already, or another policy, cohort or plan is resumed.
+        IntegrityError: A run is there already, or another policy, cohort or plan is resumed, or the run's reservation
+            was voided or settled by a copy of the run.
         Interrupted: Stopped on request.
         PolicyError: The plan is impossible, or the network mixes patients.
         UsageError: Another process trains this run.
@@ -83,6 +89,7 @@ def train(
             progress=progress,
             stop_after=stop_after,
             noise=OsNoise(),
+            patient_ids=store.patient_ids,
         )
 
 
@@ -103,8 +110,12 @@ def train_with(
     progress: Progress,
     stop_after: int | None,
     noise: NoiseSource,
+    patient_ids: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """:func:`train` with its randomness put in: tests record and replay noise; nothing else may."""
+    """:func:`train` with its randomness put in: tests record and replay noise; nothing else may.
+
+    ``patient_ids`` is everybody in the cohort, holdout included, by ``issuer|id``: the audit reads them all.
+    """
     checkpoint = Checkpoint(run_folder / "checkpoint")
     plan = plan_of(policy)
     identity = RunIdentity(
@@ -117,10 +128,11 @@ def train_with(
     if resume:
         identity = checkpoint.identity(identity)
         charge = ledger.charge_of(identity.reservation)
-        if charge.settled and (run_folder / RECORD).exists():
-            return dict(read_json(run_folder / RECORD))
+        if charge.settled:
+            return _settled_record(charge, run_folder, checkpoint)
     else:
-        identity = _begin(policy, plan, identity, checkpoint, ledger, progress)
+        patients = Patients(patient_ids, policy.cohort.phantom.seed if policy.cohort.source == "phantom" else None)
+        identity = _begin(policy, plan, identity, checkpoint, ledger, progress, patients)
     account = Account(checkpoint.account_path, plan, identity.reservation, resume=True) if plan else None
     spec = spec_of(policy)
     with listening() as stop:
@@ -138,16 +150,21 @@ def train_with(
         )
         generator, position = run.train()
     save_generator(checkpoint.folder, generator, policy.generator)
-    record = training_record(
-        policy, identity, account, position, generator_digest=digest_of_file(checkpoint.folder / WEIGHTS)
+    made = digest_of_file(checkpoint.folder / WEIGHTS)
+    record = training_record(policy, identity, account, position, generator_digest=made)
+    # What settles the charge is kept first: a process that dies in between still finds the record that it is bound to.
+    atomic_write_json(checkpoint.folder / RECORD, record)
+    charge = ledger.charge_of(identity.reservation)
+    if charge.settled:
+        raise _copied(identity.run)
+    if plan is not None:
+        assert_strict(strict_problems(record, charge, plan=plan.to_json()))
+    settle(
+        ledger,
+        identity.reservation,
+        account.mechanisms() if account else (),
+        training_digest=digest_of(record),
     )
-    if not ledger.charge_of(identity.reservation).settled:
-        settle(
-            ledger,
-            identity.reservation,
-            account.mechanisms() if account else (),
-            training_digest=digest_of(record),
-        )
     atomic_write_json(run_folder / RECORD, record)
     return record
 
@@ -159,10 +176,14 @@ def _begin(
     checkpoint: Checkpoint,
     ledger: Ledger,
     progress: Progress,
+    patients: Patients,
 ) -> RunIdentity:
     """Charge the run, then note what it is."""
     if checkpoint.started:
         raise IntegrityError(f"the run {identity.run} was begun already", fix="Go on with --resume.")
+    claim = checkpoint.folder / CLAIM
+    if not claim.exists():
+        atomic_write_json(claim, {"claim": secrets.token_hex(16)})
     charge = reserve(
         ledger,
         plan,
@@ -172,9 +193,10 @@ def _begin(
         who=policy.roles.operator,
         lifetime_epsilon=policy.privacy.lifetime_epsilon,
         enforce=policy.cohort.source != "phantom",
+        patients=patients,
+        claim=str(read_json(claim)["claim"]),
     )
-    if charge.body.get("over_cap"):
-        progress.note(str(charge.body["over_cap"]))
+    _tell(charge, progress)
     begun = replace(identity, reservation=charge.reservation)
     # What a process left that died before run.json never counted anything: counting comes after.
     checkpoint.account_path.unlink(missing_ok=True)
@@ -182,3 +204,34 @@ def _begin(
         Account(checkpoint.account_path, plan, begun.reservation, resume=False)
     checkpoint.begin(begun)
     return begun
+
+
+def _tell(charge: Charge, progress: Progress) -> None:
+    """What the operator should know of the reservation; names of cohorts, never how many patients or who."""
+    if charge.body.get("over_cap"):
+        progress.note(str(charge.body["over_cap"]))
+    if charge.body.get("overlapping"):
+        names = ", ".join(charge.body["overlapping"])
+        progress.note(f"this cohort shares patients with {names}: what they have spent counts for it as well")
+    if charge.body.get("overlap_unknown"):
+        names = ", ".join(charge.body["overlap_unknown"])
+        progress.note(f"runs on {names} did not note their patients: whether cohorts overlap cannot be told")
+
+
+def _settled_record(charge: Charge, run_folder: Path, checkpoint: Checkpoint) -> dict[str, Any]:
+    """The record of a run that was settled: in its place, or kept by a process that died before it got there."""
+    if (run_folder / RECORD).exists():
+        return dict(read_json(run_folder / RECORD))
+    kept = checkpoint.folder / RECORD
+    record = dict(read_json(kept)) if kept.exists() else {}
+    if digest_of(record) != charge.body.get("training_digest"):
+        raise _copied(charge.run)
+    atomic_write_json(run_folder / RECORD, record)
+    return record
+
+
+def _copied(run: str) -> IntegrityError:
+    return IntegrityError(
+        f"the reservation of {run} was settled by another copy of this run",
+        fix="One reservation pays for one run: destroy this copy and start a new run.",
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping
 
 import pytest
@@ -11,7 +10,10 @@ from torch import Tensor, nn
 
 from synthrelease.privacy.clipping import (
     ROWS_AT_ONCE,
+    Backend,
+    Target,
     clipped_gradient_sum,
+    clipped_joint_sum,
     flat_size,
     patient_gradients,
     patients_at_once,
@@ -76,29 +78,17 @@ def naive(net: Net, inputs: dict[str, Tensor], clip_norm: float) -> Tensor:
     return total
 
 
+BACKENDS: tuple[Backend, ...] = ("fast", "vmap", "opacus")
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("clip_norm", [1e-3, 0.5, 1e6])
-def test_the_clipped_sum_equals_one_backward_a_patient(clip_norm: float) -> None:
+def test_the_clipped_sum_equals_one_backward_a_patient(clip_norm: float, backend: Backend) -> None:
     inputs = draws(11, 6)
-    found, _ = clipped_gradient_sum(network(), loss, blocks(inputs, 4), clip_norm, block=4)
+    found, _ = clipped_gradient_sum(network(), loss, blocks(inputs, 4), clip_norm, block=4, backend=backend)
     expected = naive(network(), inputs, clip_norm)
     assert torch.allclose(torch.from_numpy(found.total), expected, rtol=0, atol=3e-6 * float(expected.norm()))
     assert found.patients == 11
-
-
-def test_per_patient_gradients_equal_those_of_opacus_regrouped() -> None:
-    from opacus.grad_sample import GradSampleModule
-
-    inputs = draws(5, 4)
-    net = network()
-    ours, _ = patient_gradients(net, loss, inputs)
-    flat = {n: v.flatten(0, 1) for n, v in inputs.items()}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        wrapped = GradSampleModule(network(), loss_reduction="sum")
-        loss(wrapped, flat).sum().backward()
-    samples = torch.cat([p.grad_sample.flatten(1) for p in wrapped.parameters()], dim=1)
-    theirs = samples.reshape(5, 4, -1).mean(dim=1)
-    assert torch.allclose(ours, theirs, rtol=0, atol=1e-5 * float(theirs.abs().max()))
 
 
 def test_micro_batches_do_not_change_the_sum() -> None:
@@ -123,12 +113,13 @@ def adversaries() -> dict[str, dict[str, Tensor]]:
     return cases
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("name", list(adversaries()))
-def test_one_adversarial_patient_moves_the_sum_by_at_most_the_clip_norm(name: str) -> None:
+def test_one_adversarial_patient_moves_the_sum_by_at_most_the_clip_norm(name: str, backend: Backend) -> None:
     others, strange, C = draws(9, 6), adversaries()[name], 0.5
     both = {n: torch.cat([others[n][:4], strange[n], others[n][4:]]) for n in others}
-    without, _ = clipped_gradient_sum(network(), loss, blocks(others, 4), C, block=4)
-    with_it, _ = clipped_gradient_sum(network(), loss, blocks(both, 4), C, block=4)
+    without, _ = clipped_gradient_sum(network(), loss, blocks(others, 4), C, block=4, backend=backend)
+    with_it, _ = clipped_gradient_sum(network(), loss, blocks(both, 4), C, block=4, backend=backend)
     moved = float(torch.from_numpy(with_it.total - without.total).norm())
     assert moved <= C * (1 + 1e-5)
     assert torch.isfinite(torch.from_numpy(with_it.total)).all()
@@ -179,7 +170,7 @@ def test_randomness_inside_the_loss_is_refused() -> None:
         return loss(forward, inputs) + torch.randn(len(inputs["target"]))
 
     with pytest.raises(RuntimeError, match="random"):
-        clipped_gradient_sum(network(), noisy, [draws(2, 2)], 0.5, block=2)
+        clipped_gradient_sum(network(), noisy, [draws(2, 2)], 0.5, block=2, backend="vmap")
 
 
 def test_a_gradient_penalty_is_private_too() -> None:
@@ -191,7 +182,7 @@ def test_a_gradient_penalty_is_private_too() -> None:
         return loss(forward, inputs) + slope.flatten(1).square().sum(dim=1)
 
     inputs = draws(4, 2)
-    found, _ = clipped_gradient_sum(network(), penalised, [inputs], 1e6, block=4)
+    found, _ = clipped_gradient_sum(network(), penalised, [inputs], 1e6, block=4, backend="vmap")
     net = network()
     images = inputs["images"].flatten(0, 1).requires_grad_(True)
     flat = {n: v.flatten(0, 1) for n, v in inputs.items()} | {"images": images}
@@ -199,6 +190,21 @@ def test_a_gradient_penalty_is_private_too() -> None:
     ((loss(net, flat) + slope.flatten(1).square().sum(dim=1)).sum() / 2).backward()
     expected = torch.cat([p.grad.flatten() for p in trained(net).values() if p.grad is not None]).double()
     assert torch.allclose(torch.from_numpy(found.total), expected, rtol=1e-4, atol=1e-4 * float(expected.abs().max()))
+
+
+def test_networks_clipped_as_one_are_one_vector() -> None:
+    first, second, C = network(), network(), 0.5
+    with torch.no_grad():
+        for p in second.parameters():
+            p.mul_(0.5)
+    inputs, others = draws(7, 2), draws(7, 2, seed=4)
+    parts = list(zip(blocks(inputs, 4), blocks(others, 4), strict=True))
+    found, losses = clipped_joint_sum([Target(first, loss), Target(second, loss, "vmap")], parts, C, block=4)
+    whole = torch.cat([patient_gradients(first, loss, inputs)[0], patient_gradients(second, loss, others)[0]], dim=1)
+    factors = C / whole.double().norm(dim=1).clamp(min=C)
+    assert torch.allclose(torch.from_numpy(found.total), factors @ whole.double(), rtol=1e-4, atol=1e-6)
+    assert found.patients == 7
+    assert len(losses) == 2
 
 
 def test_memory_stays_flat_by_the_size_of_a_block() -> None:

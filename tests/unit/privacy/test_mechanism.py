@@ -13,7 +13,7 @@ from synthrelease.errors import BudgetExceeded, IntegrityError, UnsuitableData
 from synthrelease.privacy.account import Account
 from synthrelease.privacy.calibration import GRADIENT_STEPS
 from synthrelease.privacy.mechanism import ClippedSum, clip_rows, gaussian_sum, noisy_sum
-from synthrelease.privacy.noise import OsNoise
+from synthrelease.privacy.noise import SLACK, OsNoise
 from synthrelease.privacy.plan import PrivacyPlan
 
 
@@ -57,7 +57,7 @@ def test_noise_multiplier_and_clip_norm_come_from_the_plan(account: Account) -> 
             return np.ones(size)
 
     value = gaussian_sum([], 2, name="class_sums", account=account, noise=One())
-    assert value == pytest.approx([20.0 * 3.0 * (1 + 1e-5)] * 2, abs=1e-8)
+    assert value == pytest.approx([20.0 * 3.0 * SLACK] * 2, abs=1e-8)
 
 
 def test_blocks_are_summed_as_one(account: Account) -> None:

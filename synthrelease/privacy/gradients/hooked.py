@@ -1,0 +1,46 @@
+"""Patients' gradients by the hooks of Opacus: its gradients of single examples, averaged over each patient's rows.
+
+Opacus itself has no patient unit for convolutions; regrouping its per-sample gradients before clipping gives one.
+"""
+
+from __future__ import annotations
+
+import warnings
+
+import torch
+from torch import nn
+
+from synthrelease.privacy.gradients.block import Inputs, Loss, Matrix, Unsupported, as_rows, trained
+
+
+def hooked(module: nn.Module, loss: Loss, inputs: Inputs) -> Matrix:
+    """Gradients of a block.
+
+    Raises:
+        Unsupported: A parameter belongs to a layer that Opacus has no sampler for.
+    """
+    from opacus.grad_sample import GradSampleModule
+
+    patients, rows = next(iter(inputs.values())).shape[:2]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of hooks on layers whose input needs no gradient: ours never does
+        try:
+            wrapped = GradSampleModule(module, loss_reduction="sum")
+        except NotImplementedError as error:
+            raise Unsupported(f"Opacus cannot differentiate it by example: {error}") from error
+        try:
+            losses = loss(wrapped, as_rows(inputs))
+            losses.sum().backward()  # type: ignore[no-untyped-call]
+            samples = []
+            for name, parameter in trained(module).items():
+                sample = getattr(parameter, "grad_sample", None)
+                if not isinstance(sample, torch.Tensor):
+                    raise Unsupported(f"Opacus found no or several gradients of {name}")
+                samples.append(sample.reshape(patients, rows, -1).mean(dim=1))
+            gradients = torch.cat(samples, dim=1)
+        finally:
+            wrapped.to_standard_module()
+            for parameter in module.parameters():
+                parameter.grad = None
+                parameter.grad_sample = None  # type: ignore[attr-defined]
+    return Matrix(gradients.detach(), losses.detach().reshape(patients, rows).mean(dim=1))

@@ -1,0 +1,66 @@
+"""Linear layers: gradient of patient p is sum over positions t of g_t x_t^T.
+
+Its squared norm is sum over t, t' of (g_t . g_t') (x_t . x_t'), which costs T^2 (p + o) instead of T p o ("ghost norm",
+Goodfellow 2015; Li et al. 2022); positions of all the patient's images are in it, cross terms included.
+Gram matrices are computed in float64: where positions cancel, float32 would tell a norm that is too small, and
+a patient would be clipped too little.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Set
+
+import torch
+from torch import Tensor, nn
+
+from synthrelease.privacy.gradients.layers.kept import Kept, LayerGradients, gram_norms, scaled, together, without
+
+FLOAT64 = 3.0
+"""Cost of a multiplication in float64 over one in float32, with the conversion."""
+
+
+class LinearGram:
+    """Weight gradients of a linear layer that are never formed.
+
+    Args:
+        x: (P, T, inputs).
+        g: (P, T, outputs).
+    """
+
+    def __init__(self, x: Tensor, g: Tensor) -> None:
+        self._x, self._g = x, g
+
+    def squared_norms(self) -> Tensor:
+        """See :class:`LayerGradients`."""
+        x, g = self._x.to(torch.float64), self._g.to(torch.float64)
+        return gram_norms(x @ x.mT, g @ g.mT)
+
+    def weighted_sum(self, weights: Tensor, finite: Tensor | None) -> dict[str, Tensor]:
+        """See :class:`LayerGradients`."""
+        x, g = without(self._x, finite), scaled(without(self._g, finite), weights)
+        return {"weight": g.flatten(0, 1).T @ x.flatten(0, 1)}
+
+
+def linear(layer: nn.Linear, x: Tensor, g: Tensor, patients: int, wanted: Set[str], *, keep: bool) -> LayerGradients:
+    """Gradients of a linear layer.
+
+    Args:
+        layer: The layer.
+        x: (N, ..., inputs) what went in; patients' rows lie together.
+        g: (N, ..., outputs) gradient of the patients' mean losses with respect to what came out.
+        patients: P.
+        wanted: Which of weight and bias are trained.
+        keep: Form every patient's gradient.
+    """
+    x, g = x.reshape(patients, -1, layer.in_features), g.reshape(patients, -1, layer.out_features)
+    parts: list[LayerGradients] = []
+    if "weight" in wanted:
+        positions = x.shape[1]
+        gram = FLOAT64 * positions * (layer.in_features + layer.out_features)
+        if keep or gram > layer.in_features * layer.out_features:
+            parts.append(Kept({"weight": g.mT @ x}))
+        else:
+            parts.append(LinearGram(x, g))
+    if "bias" in wanted:
+        parts.append(Kept({"bias": g.sum(dim=1)}))
+    return together(parts)
