@@ -280,11 +280,13 @@ def ledger_facts(ledger: Ledger, policy: Policy) -> dict[str, Any] | None:
     if not charges or delta is None:
         return None
     composed = composed_epsilon(ledger, delta)
+    cap = ledger.cap
+    caps = [c for c in (policy.privacy.lifetime_epsilon, cap.epsilon if cap else None) if c is not None]
     return {
         "composed_epsilon": None if isinf(composed) else composed,
         "delta": delta,
         "runs": len(charges),
-        "lifetime_epsilon": policy.privacy.lifetime_epsilon,
+        "lifetime_epsilon": min(caps, default=None),
     }
 
 

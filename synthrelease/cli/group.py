@@ -21,6 +21,7 @@ VERBS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
         (
             ("check", "Find every problem in a policy, with its place."),
             ("plan", "Tell what a run would do, cost and promise; reads no pixel."),
+            ("audit-mechanism", "Try by experiment whether the privacy mechanism keeps its claim."),
         ),
     ),
     (
@@ -41,11 +42,12 @@ VERBS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
     (
         "Release",
         (
+            ("statement", "Write the privacy claim of a run: text, JSON or registry record."),
             ("approve", "Sign what an audit says about a run."),
             ("refuse", "Record a refusal; it blocks until a new audit."),
             ("release", "Seal an approved run into a pack for recipients."),
             ("verify", "Check a sealed pack, offline."),
-            ("ledger", "Show or verify what runs have spent on a cohort."),
+            ("ledger", "Show, verify or cap what runs spend on a cohort."),
         ),
     ),
 )
@@ -60,7 +62,7 @@ class VerbGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in self.list_commands(ctx):
             return None
-        module = importlib.import_module(f"synthrelease.cli.{cmd_name}")
+        module = importlib.import_module(f"synthrelease.cli.{cmd_name.replace('-', '_')}")
         command: click.Command = module.command
         return command
 

@@ -16,6 +16,7 @@ from synthrelease.cli.console import Console
 @options.cohort
 @options.out
 @options.ledger
+@click.option("--cross-check", is_flag=True, help="Ask a second accountant too (PRV of Opacus); some seconds more.")
 @options.speech
 def command(
     policy_argument: str | None,
@@ -23,17 +24,18 @@ def command(
     cohort: str | None,
     home: Path,
     ledger_home: Path | None,
+    cross_check: bool,
     as_json: bool,
     quiet: bool,
 ) -> int:
-    """Tell noise, steps, epsilon and what it means, the ledger afterwards, and what the audit will be able to see.
+    """Tell how the budget is split, noise, steps, epsilon and what it means, the ledger, and what the audit can see.
 
-    Reads headers at most, no pixel, and writes nothing. Exit code 5 when the ledger would refuse the run.
+    Reads the policy and the ledger, no image, and writes nothing. Exit code 5 when the ledger would refuse the run.
     """
-    from synthrelease.cli.summaries import plan_answer
+    from synthrelease.cli.plan_summary import plan_answer
     from synthrelease.errors import UsageError
 
     name = policy_argument or policy_name
     if name is None:
         raise UsageError("no policy named", fix="Name one: `synthrelease plan policies/dp_eps8.yaml`.")
-    return plan_answer(Console(as_json=as_json, quiet=quiet), name, cohort, home, ledger_home)
+    return plan_answer(Console(as_json=as_json, quiet=quiet), name, cohort, home, ledger_home, cross_check=cross_check)

@@ -72,9 +72,12 @@ def command(
         )
 
     def enter(record: ReleaseRecord) -> None:
-        ledger.append(Event.RELEASED, run.name, {"release": record.name, "digests": record.digests})
+        with ledger.locked():
+            if not any(charge.run == run.name for charge in ledger.charges()):
+                raise IntegrityError(f"the charge of {run.name} was voided", fix="A voided run is not released.")
+            ledger.append(Event.RELEASED, run.name, {"release": record.name, "digests": record.digests})
 
-    record = seal(run.folder, target, now, on_released=enter)
+    record = seal(run.folder, target, now, ledger=ledger, on_released=enter)
     text = (
         f"sealed {record.name}: {record.images} images, {record.files} files, until {record.expires_on[:10]}\n"
         f"pack   {target}\nroot   {record.root_digest}\n"

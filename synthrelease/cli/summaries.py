@@ -1,120 +1,16 @@
-"""What verbs answer: the plan, a training, an archive, an audit and a whole run, for people and as JSON."""
+"""What verbs answer: a training, an archive, an audit and a whole run, for people and as JSON."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from synthrelease.cli.console import Console
+from synthrelease.cli.plan_summary import plan_answer as plan_answer
 
 if TYPE_CHECKING:
-    from synthrelease.policy.schema import Policy
     from synthrelease.records.runs import Run
 
 EXIT_OF_VERDICT = {"pass": 0, "fail": 3, "inconclusive": 4}
-
-
-def plan_answer(console: Console, policy_name: str, cohort: str | None, home: Path, ledger_home: Path | None) -> int:
-    """Print what a run would do; 5 when the ledger would refuse it."""
-    from synthrelease.policy.loader import load_policy, policy_digest
-    from synthrelease.policy.shipped import shipped_file
-    from synthrelease.privacy.accounting import composed_epsilon
-    from synthrelease.privacy.risk import risk_of
-    from synthrelease.records.ledger import Ledger
-    from synthrelease.training.planning import plan_of
-
-    path = shipped_file("policies", policy_name)
-    policy = load_policy(path, cohort)
-    digest = policy_digest(policy)
-    source = policy.cohort.source
-    value: dict[str, Any] = {
-        "policy": path.name,
-        "digest": digest,
-        "generator": policy.generator.name,
-        "images": policy.archive.images,
-    }
-    lines = [
-        f"Plan for {path.name} (digest {digest[:12]}); nothing was trained or written",
-        *_cohort_lines(policy, source),
-    ]
-    plan = plan_of(policy)
-    refused = False
-    if plan is None:
-        lines.append("  Privacy    none: no bound on what the archive tells of a patient; the ledger becomes unbounded")
-        value["privacy"] = {"mode": "none"}
-    else:
-        risk = risk_of(plan.mechanisms)
-        lines.append(
-            f"  Privacy    epsilon {plan.epsilon:.2f} at delta {plan.delta:.0e} per patient, Gaussian-DP mu {risk['mu']:.2f}"
-        )
-        for mechanism in plan.mechanisms:
-            taken = f"{mechanism.steps} x " if mechanism.steps > 1 else ""
-            share = f"sampling {mechanism.sampling_probability:.3g}, " if mechanism.sampling_probability < 1 else ""
-            lines.append(
-                f"             {taken}{mechanism.name}: {share}noise {mechanism.noise_multiplier:.3f} of the bound"
-            )
-        hits = risk["true_positive_rate"]
-        lines.append(
-            "             worst case, a membership attack finds "
-            + ", ".join(f"{float(rate):.0%} at {float(false):.1%} false alarms" for false, rate in hits.items())
-        )
-        lines.append("             read it with the audit; it is a bound, not a verdict")
-        ledger = Ledger((ledger_home or home / "ledgers") / f"{policy.cohort.name}.jsonl")
-        together = composed_epsilon(ledger, plan.delta, further=plan.mechanisms)
-        cap = policy.privacy.lifetime_epsilon
-        refused = cap is not None and together > cap and source != "phantom"
-        word = (
-            "over the cap: refused"
-            if refused
-            else "over the cap, but nobody is real"
-            if cap and together > cap
-            else "fine"
-        )
-        lines.append(
-            f"  Ledger     {policy.cohort.name}: epsilon {together:.2f} together with earlier runs"
-            + (f", cap {cap:g}: {word}" if cap else "; no cap")
-        )
-        value["privacy"] = {**plan.to_json(), "risk": risk, "composed_epsilon": together, "lifetime_epsilon": cap}
-    lines += _audit_lines(policy)
-    value["would_refuse"] = refused
-    console.answer("\n".join(lines), value)
-    return 5 if refused else 0
-
-
-def _cohort_lines(policy: Policy, source: str) -> list[str]:
-    cohort = policy.cohort
-    what = (
-        f"{cohort.phantom.patients} simulated patients"
-        if source == "phantom"
-        else "a private folder, not opened by plan"
-    )
-    return [
-        f"  Cohort     {cohort.name}: {what}; {cohort.holdout_fraction:.0%} of patients held out",
-        f"             classes {', '.join(cohort.classes)}; masks {', '.join(cohort.segments) or 'none'}; {cohort.resolution} px",
-        f"  Generator  {policy.generator.name}; archive of {policy.archive.images} images",
-    ]
-
-
-def _audit_lines(policy: Policy) -> list[str]:
-    """What an audit of that many images and patients can see, by the exact binomial bounds."""
-    from math import ceil, log
-
-    smallest = 1 - 0.05 ** (1 / policy.archive.images)
-    lines = [
-        f"  Audit      profile {policy.audit.profile}; finding no copy would bound their rate below {smallest:.2%}"
-    ]
-    patients = policy.privacy.expected_patients
-    if policy.cohort.source == "phantom":
-        patients = round(policy.cohort.phantom.patients * (1 - policy.cohort.holdout_fraction))
-    if patients is not None:
-        share = policy.cohort.holdout_fraction
-        holdout = round(patients * share / (1 - share))
-        needed = ceil(log(0.05) / log(0.99))
-        can = "can" if holdout >= needed else "cannot"
-        lines.append(
-            f"             about {holdout} held-out patients {can} resolve a false alarm rate of 1 % (needs {needed})"
-        )
-    return lines
 
 
 def training_answer(console: Console, run: Run) -> int:

@@ -58,7 +58,7 @@ A synthetic archive: {archive.get("images", 0)} images with segmentations ({line
 | Classes | {classes or "not counted"} |
 | Sharing | {policy.sharing.tier}: {line("; ".join(policy.sharing.recipients)) or "recipients not named"} |
 | Agreement | {line(policy.sharing.agreement) or "none named"} |
-| Privacy claim | {line(claim)} |
+| Privacy claim | {line(claim)} In full, with what it does not cover: STATEMENT.txt |
 | Audit | passed every required privacy check; see evidence/report-external.html |
 | Fitness for purpose | {line(fidelity)} |
 | Approved by | {line(", ".join(approvers))} |

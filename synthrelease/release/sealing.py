@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from synthrelease.errors import IntegrityError, UsageError
+from synthrelease.privacy.export import export_problems
+from synthrelease.privacy.strict import assert_strict
 from synthrelease.records.digests import digest_of_file, manifest_of
 from synthrelease.records.files import (
     PARTIAL,
@@ -27,11 +29,12 @@ from synthrelease.records.files import (
     atomic_write_text,
     read_json,
 )
+from synthrelease.records.ledger import Ledger
 from synthrelease.release import extracts
 from synthrelease.release.approvals import APPROVALS, Approval, enough_valid_approvals, read_entries
 from synthrelease.release.approvals import read_approvals as approvals_of
 from synthrelease.release.chain import to_lines, withhold
-from synthrelease.release.claim import claim_in_words, dp_claim
+from synthrelease.release.claim import claim_in_words
 from synthrelease.release.dates import stamp
 from synthrelease.release.pack import MANIFEST, RELEASE, ReleaseRecord, manifest_text, release_bytes
 from synthrelease.release.pages import fitness, release_page, terms_page
@@ -47,18 +50,34 @@ from synthrelease.release.run_records import (
     require_chain,
     require_passing_audit,
 )
+from synthrelease.release.statement.facts import Statement
+from synthrelease.release.statement.registry import registry_yaml
+from synthrelease.release.statement.stating import state
+from synthrelease.release.statement.text import statement_text
 
 OnReleased = Callable[[ReleaseRecord], None]
+STATEMENT = "STATEMENT.txt"
+CLAIM = "dp_claim.json"
+REGISTRY = "dp_registry.yaml"
 _WORKERS = 4
 
 
-def seal(run_folder: Path, target: Path, now: datetime, *, on_released: OnReleased | None = None) -> ReleaseRecord:
+def seal(
+    run_folder: Path,
+    target: Path,
+    now: datetime,
+    *,
+    ledger: Ledger | None = None,
+    on_released: OnReleased | None = None,
+) -> ReleaseRecord:
     """Write the release pack, if and only if every rule holds.
 
     Args:
         run_folder: The run; it is read only.
         target: The pack's folder; must not exist.
         now: The time of release, with its zone.
+        ledger: Of the cohort; the statement in the pack tells what all its runs cost together. None: it tells that no
+            ledger was at hand.
         on_released: Called once with the record when the pack is complete but not yet visible, to enter the release
             into the ledger; when it raises, there is no pack.
 
@@ -68,7 +87,7 @@ def seal(run_folder: Path, target: Path, now: datetime, *, on_released: OnReleas
     Raises:
         AuditFailed, AuditInconclusive: The audit did not pass.
         ApprovalError: Fewer than two valid approvals by different people.
-        IntegrityError: A record, the archive or the report is not what was judged.
+        IntegrityError: A record, the archive or the report is not what was judged, or the claim does not hold.
         UsageError: The target exists.
         UnsuitableData: The disk is full or the place cannot be written.
     """
@@ -80,12 +99,13 @@ def seal(run_folder: Path, target: Path, now: datetime, *, on_released: OnReleas
     _require_external_report(run)
     approvals = enough_valid_approvals(run.policy, approvals_of(run_folder), run.digests, now)
     _require_whole_archive(run)
+    statement = state(run_folder, ledger, now, releasing=True)
     for leftover in target.parent.glob(f"{PARTIAL}{target.name}-*"):
         shutil.rmtree(leftover, ignore_errors=True)
     with atomic_folder(target) as pack:
         _copy_archive(run, pack / "archive")
         expires_on = min(approval.expires_on for approval in approvals if approval.expires_on)
-        _write_evidence(run, approvals, pack / "evidence")
+        _write_evidence(run, approvals, statement, pack / "evidence")
         names = tuple(approval.by for approval in approvals)
         claim = claim_in_words(run.training)
         atomic_write_text(
@@ -93,7 +113,9 @@ def seal(run_folder: Path, target: Path, now: datetime, *, on_released: OnReleas
             release_page(run.policy, run.archive, claim, fitness(run.audit), names, now, expires_on),
         )
         atomic_write_text(pack / "TERMS.md", terms_page(run.policy, expires_on))
+        atomic_write_text(pack / STATEMENT, statement_text(statement))
         _require_no_private_text(run, pack)
+        assert_strict(export_problems(pack))
         files = manifest_of(pack)
         atomic_write_text(pack / MANIFEST, manifest_text(files))
         body = ReleaseRecord(
@@ -163,7 +185,7 @@ def _copy_archive(run: RunRecords, target: Path) -> None:
         raise IntegrityError(f"changed since it was sampled: {_some(changed)}", fix="Sample and audit again.")
 
 
-def _write_evidence(run: RunRecords, approvals: tuple[Approval, ...], folder: Path) -> None:
+def _write_evidence(run: RunRecords, approvals: tuple[Approval, ...], statement: Statement, folder: Path) -> None:
     folder.mkdir()
     private = _private_texts(run)
     digests = run.digests
@@ -172,13 +194,15 @@ def _write_evidence(run: RunRecords, approvals: tuple[Approval, ...], folder: Pa
         TRAINING: extracts.record_extract(TRAINING, run.training, digests.training, private),
         ARCHIVE: extracts.record_extract(ARCHIVE, run.archive, digests.archive, private),
         AUDIT: extracts.audit_extract(run.audit, digests.audit, private),
-        "dp_claim.json": dp_claim(run.policy, run.training),
+        CLAIM: statement.to_json(),
     }
     plan = run.folder / PLAN
     if plan.is_file():
         pages[PLAN] = extracts.record_extract(PLAN, read_json(plan), digest_of_file(plan), private)
     for name, page in pages.items():
         atomic_write_json(folder / name, page)
+    if statement.guarantee is not None:
+        atomic_write_text(folder / REGISTRY, registry_yaml(statement))
     heads = {approval.head for approval in approvals}
     entries = [entry if entry["digest"] in heads else withhold(entry) for entry in read_entries(run.folder)]
     atomic_write_text(folder / APPROVALS, to_lines(entries))

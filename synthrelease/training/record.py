@@ -12,21 +12,24 @@ from typing import Any
 import torch
 
 from synthrelease.policy.schema import DiffusionGenerator, Policy
+from synthrelease.policy.strict import relaxed
 from synthrelease.privacy.account import Account
-from synthrelease.privacy.accounting import ACCOUNTANT, epsilon_of, prv_epsilon
+from synthrelease.privacy.accounting import ACCOUNTANT, epsilon_of
+from synthrelease.privacy.cross_check import prv_epsilon
 from synthrelease.privacy.risk import risk_of
+from synthrelease.privacy.scope import ADJACENCY, AGREEMENT, FLOATING_POINT, NOISE, NOT_COVERED
 from synthrelease.training.checkpoint import Position, RunIdentity
 
 TRAINING_SCHEMA = "synthrelease.training/1"
-AGREEMENT = 0.02
 
 
 def privacy_of(policy: Policy, account: Account | None) -> dict[str, Any]:
     """The claim and all that it rests on.
 
     Returns:
-        unit, adjacency, epsilon, delta, accountant, mechanisms as run, a second accountant's figure and whether it lies
-        within 0.02, bounds on attackers; the target and the plan. Without a claim: epsilon None and no mechanism.
+        unit, adjacency, epsilon, delta, accountant, mechanisms as run and as planned, a second accountant's figure and
+        whether it lies within 0.02, bounds on attackers; the target and the plan. Without a claim: epsilon None and no
+        mechanism.
     """
     if account is None:
         return {
@@ -45,12 +48,15 @@ def privacy_of(policy: Policy, account: Account | None) -> dict[str, Any]:
     return {
         "mode": "private",
         "unit": "patient",
-        "adjacency": "add or remove one patient with all images, masks and labels",
+        "adjacency": ADJACENCY,
         "epsilon": epsilon,
         "target_epsilon": plan.target_epsilon,
         "delta": plan.delta,
         "accountant": ACCOUNTANT,
         "mechanisms": [m.to_json() for m in mechanisms],
+        "planned": [m.to_json() for m in plan.mechanisms],
+        "step_groups": {name: list(players) for name, players in plan.step_groups.items()},
+        "backend": plan.backend,
         "clip_norms": {r.mechanism.name: r.clip_norm for r in plan.releases},
         "prv_cross_check": {
             "accountant": "PRV (Opacus), with its error bound added",
@@ -61,12 +67,10 @@ def privacy_of(policy: Policy, account: Account | None) -> dict[str, Any]:
         "expected_patients": plan.expected_patients,
         "images_per_visit": plan.images_per_visit,
         "noise_draws": plan.noise_draws,
-        "does_not_cover": [
-            "the audit: its figures, patient counts, and that it passed",
-            "that the cohort could be read: at least 20 patients, every class present",
-            "an image that two patients claim is left out for both",
-        ],
-        "noise": "operating system, float64, rounded to a grid after adding; seeds do not exist",
+        "does_not_cover": list(NOT_COVERED),
+        "noise": NOISE,
+        "floating_point": FLOATING_POINT,
+        "weakened_by": list(relaxed(policy)),
         "lifetime_epsilon": policy.privacy.lifetime_epsilon,
         "plan_digest": plan.digest,
     }

@@ -11,13 +11,17 @@ from typing import Any
 import pytest
 
 from synthrelease.policy.loader import policy_digest, policy_from
+from synthrelease.privacy.accounting import ACCOUNTANT, Mechanism, epsilon_of
+from synthrelease.privacy.scope import ADJACENCY
 from synthrelease.records.digests import digest_of, digest_of_file
 from synthrelease.records.files import atomic_write_json, atomic_write_text, read_json
+from synthrelease.records.ledger import Event, Ledger
 from synthrelease.release import approve
 
 NOW = datetime(2026, 3, 1, 9, 30, tzinfo=UTC)
 COHORT_FOLDER = "/data/wards/ward-seven/chest"
 PATIENT = "ZX-4711-KOWALSKI"
+MOMENTS = (Mechanism("moments", 0.61),)
 
 POLICY = {
     "schema": 1,
@@ -100,20 +104,51 @@ def write_report(folder: Path, edition: str = "external") -> None:
     )
 
 
-def write_run(folder: Path, policy: dict[str, Any] = POLICY) -> Path:
+def claim(mechanisms: tuple[Mechanism, ...], delta: float = 1e-5) -> dict[str, Any]:
+    """The claim of a run that went to its end."""
+    epsilon = epsilon_of(mechanisms, delta)
+    return {
+        "mode": "private",
+        "unit": "patient",
+        "adjacency": ADJACENCY,
+        "epsilon": epsilon,
+        "target_epsilon": 8.0,
+        "delta": delta,
+        "accountant": ACCOUNTANT,
+        "mechanisms": [m.to_json() for m in mechanisms],
+        "planned": [m.to_json() for m in mechanisms],
+        "clip_norms": {m.name: 1.0 for m in mechanisms},
+        "prv_cross_check": {"accountant": "PRV", "epsilon": epsilon + 0.01, "agrees": True},
+        "plan_digest": "9" * 64,
+    }
+
+
+def charge(folder: Path, ledger: Ledger) -> Ledger:
+    """Enter a run as training would have: reserved as planned, settled by its record."""
+    training = read_json(folder / "training.json")
+    privacy = training["privacy"]
+    private = privacy["mode"] == "private"
+    terms = {"epsilon": privacy["epsilon"], "delta": privacy["delta"]} if private else {}
+    reserved = {"mechanisms": privacy.get("planned", []), "unbounded": not private, **terms}
+    if private:
+        reserved["plan_digest"] = privacy["plan_digest"]
+    entry = ledger.append(Event.RESERVED, training["run"], reserved)
+    ledger.spend(entry.hash, privacy["mechanisms"], training_digest=digest_of(training), **terms)
+    return ledger
+
+
+NO_CLAIM = {"mode": "none", "unit": "patient", "epsilon": None, "delta": None, "mechanisms": []}
+
+
+def write_run(folder: Path, policy: dict[str, Any] = POLICY, privacy: dict[str, Any] | None = None) -> Path:
     """Everything up to the audit, beside things that must never leave."""
     atomic_write_json(folder / "policy.resolved.json", policy)
     training = {
         "schema": "synthrelease.training/1",
         "parents": {"policy": policy_digest(policy_from(policy))},
-        "privacy": {
-            "mode": "private",
-            "unit": "patient",
-            "epsilon": 7.98,
-            "delta": 1e-5,
-            "accountant": "pld",
-            "mechanisms": [{"name": "moments", "noise_multiplier": 1.3, "sampling_probability": 1.0, "steps": 1}],
-        },
+        "run": folder.name,
+        "privacy": claim(MOMENTS) if privacy is None else privacy,
+        "steps": {"finished": 0},
         "versions": {"python": "3.11", "interpreter": "/opt/hospital/bin/python"},
         "checkpoint": {"path": "checkpoint/generator.safetensors"},
         "patients_seen": [PATIENT],
@@ -155,14 +190,59 @@ def run(tmp_path: Path) -> Path:
     return write_run(tmp_path / "runs" / "chest")
 
 
-@pytest.fixture
-def signed(run: Path) -> Path:
-    """A run that two people have approved."""
+def sign(run: Path) -> Path:
+    """Two people approve a run."""
     approve(run, "Ada Approver", "privacy officer", "I read the report.", NOW)
     approve(run, "Ben Botham", "custodian", "Agreed.", NOW)
     return run
 
 
 @pytest.fixture
+def signed(run: Path) -> Path:
+    """A run that two people have approved."""
+    return sign(run)
+
+
+@pytest.fixture
+def signed_plain(plain: Path) -> Path:
+    """The same without privacy."""
+    return sign(plain)
+
+
+@pytest.fixture
+def signed_overclaim(tmp_path: Path) -> Path:
+    """A run whose record states less than its mechanisms cost, and which everybody signed all the same."""
+    return sign(write_run(tmp_path / "runs" / "chest", privacy={**claim(MOMENTS), "epsilon": 1.0}))
+
+
+@pytest.fixture
 def audit_of() -> Callable[..., None]:
     return write_audit
+
+
+@pytest.fixture
+def ledger(run: Path) -> Ledger:
+    """The cohort's ledger, which holds the run."""
+    return charge(run, Ledger(run.parent / "ledgers" / "chest.jsonl"))
+
+
+@pytest.fixture
+def stepped(run: Path) -> Path:
+    """The same run, trained by gradient steps after a release of counts; its records agree."""
+    mechanisms = (Mechanism("class_counts", 1.5), Mechanism("gradient_steps", 1.1, 0.2, 30))
+    training = read_json(run / "training.json")
+    atomic_write_json(run / "training.json", {**training, "privacy": claim(mechanisms), "steps": {"finished": 30}})
+    return run
+
+
+@pytest.fixture
+def plain(tmp_path: Path) -> Path:
+    """A run without privacy."""
+    policy = {**POLICY, "privacy": {"mode": "none"}, "sharing": {"tier": "internal"}}
+    return write_run(tmp_path / "runs" / "plain", policy, NO_CLAIM)
+
+
+@pytest.fixture
+def charged() -> Callable[[Path], Ledger]:
+    """Enters a run into its cohort's ledger, as its records stand."""
+    return lambda folder: charge(folder, Ledger(folder.parent / "ledgers" / "chest.jsonl"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import shutil
@@ -14,12 +15,17 @@ from pathlib import Path
 import pytest
 
 from synthrelease.errors import ApprovalError, AuditFailed, AuditInconclusive, IntegrityError, UsageError
-from synthrelease.records.digests import digest_of_file
-from synthrelease.records.files import atomic_write_text, read_json
+from synthrelease.records.digests import digest_of, digest_of_file
+from synthrelease.records.files import atomic_write_json, atomic_write_text, read_json
+from synthrelease.records.ledger import Ledger
 from synthrelease.release import ReleaseRecord, approve, refuse, seal
+from synthrelease.release.claim import claim_in_words
 from synthrelease.release.extracts import audit_extract, names_a_place, record_extract, without_places
 from synthrelease.release.pages import line
 from synthrelease.release.run_records import named_parent
+from synthrelease.release.statement.registry import registry_yaml
+from synthrelease.release.statement.stating import state
+from synthrelease.release.statement.text import statement_text
 
 NOW = datetime(2026, 3, 1, 9, 30, tzinfo=UTC)
 
@@ -34,16 +40,72 @@ def test_a_signed_run_is_sealed_with_everything_a_recipient_needs(signed: Path, 
     files = {p.relative_to(pack).as_posix() for p in pack.rglob("*") if p.is_file()}
     evidence = ["policy.resolved", "plan", "training", "archive", "audit", "dp_claim"]
     assert files == {
-        *("RELEASE.md", "TERMS.md", "manifest-sha256.txt", "release.json"),
+        *("RELEASE.md", "TERMS.md", "STATEMENT.txt", "manifest-sha256.txt", "release.json"),
         *(f"archive/images/{number:04d}.dcm" for number in range(3)),
         *(f"evidence/{name}.json" for name in evidence),
-        *("evidence/approvals.jsonl", "evidence/report-external.html"),
+        *("evidence/approvals.jsonl", "evidence/report-external.html", "evidence/dp_registry.yaml"),
     }
     assert record.files == len(files) - 2
     assert record.approvers == ("Ada Approver", "Ben Botham")
     assert record.expires_on == "2027-03-01T09:30:00Z"
     assert read_json(pack / "release.json")["root_digest"] == record.root_digest
     assert leftovers(tmp_path / "out") == ["chest-2026"]
+
+
+def test_the_pack_tells_its_claim_in_words_in_figures_and_for_the_registry(
+    signed: Path, tmp_path: Path, ledger: Ledger
+) -> None:
+    seal(signed, tmp_path / "pack", NOW, ledger=ledger)
+    statement = state(signed, ledger, NOW, releasing=True)
+    assert (tmp_path / "pack" / "STATEMENT.txt").read_text(encoding="utf-8") == statement_text(statement)
+    evidence = tmp_path / "pack" / "evidence"
+    assert read_json(evidence / "dp_claim.json") == json.loads(json.dumps(statement.to_json()))
+    assert read_json(evidence / "dp_claim.json")["spending"]["runs"] == 1
+    assert (evidence / "dp_registry.yaml").read_text(encoding="utf-8") == registry_yaml(statement)
+    assert "publication_date: '2026-03-01'" in (evidence / "dp_registry.yaml").read_text(encoding="utf-8")
+    assert "STATEMENT.txt" in (tmp_path / "pack" / "RELEASE.md").read_text(encoding="utf-8")
+
+
+def test_a_pack_that_is_sealed_without_a_ledger_says_so(signed: Path, tmp_path: Path) -> None:
+    seal(signed, tmp_path / "pack", NOW)
+    assert "ledger was not at hand" in (tmp_path / "pack" / "STATEMENT.txt").read_text(encoding="utf-8")
+
+
+def test_a_run_without_privacy_is_sealed_with_the_sentence_that_it_has_no_guarantee(
+    signed_plain: Path, tmp_path: Path
+) -> None:
+    record = seal(signed_plain, tmp_path / "pack", NOW)
+    assert record.claim.startswith("No formal guarantee")
+    assert "There is no guarantee" in (tmp_path / "pack" / "STATEMENT.txt").read_text(encoding="utf-8")
+    assert read_json(tmp_path / "pack" / "evidence" / "dp_claim.json")["guarantee"] is None
+    assert not (tmp_path / "pack" / "evidence" / "dp_registry.yaml").exists()
+
+
+def test_a_claim_that_its_mechanisms_do_not_bear_out_is_not_sealed(signed_overclaim: Path, tmp_path: Path) -> None:
+    with pytest.raises(IntegrityError, match="its own mechanisms cost"):
+        seal(signed_overclaim, tmp_path / "pack", NOW)
+    assert leftovers(tmp_path) == ["runs"]
+
+
+def test_the_sentence_of_the_claim_rounds_epsilon_up() -> None:
+    said = claim_in_words({"privacy": {"mode": "private", "epsilon": 8.0001, "delta": 1e-5}})
+    assert "epsilon 8.01 at delta 1e-05" in said
+
+
+def test_an_artefact_of_the_trainer_that_slipped_into_the_archive_is_not_sealed(
+    run: Path, tmp_path: Path, audit_of: Callable[..., None]
+) -> None:
+    content = b"sums of real images"
+    (run / "archive" / "moments.npz").write_bytes(content)
+    archive = read_json(run / "archive.json")
+    files = {**archive["files"], "moments.npz": hashlib.sha256(content).hexdigest()}
+    atomic_write_json(run / "archive.json", {**archive, "files": files, "archive_digest": digest_of(files)})
+    audit_of(run)
+    approve(run, "Ada Approver", "privacy officer", "I read the report.", NOW)
+    approve(run, "Ben Botham", "custodian", "Agreed.", NOW)
+    with pytest.raises(IntegrityError, match="nothing_internal_is_exported"):
+        seal(run, tmp_path / "pack", NOW)
+    assert leftovers(tmp_path) == ["runs"]
 
 
 @pytest.mark.skipif(shutil.which("sha256sum") is None, reason="sha256sum is not installed")

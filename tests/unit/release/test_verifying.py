@@ -56,6 +56,17 @@ def test_an_untouched_pack_verifies(pack: Path) -> None:
     assert verify(pack, root[:16].upper(), NOW).files == result.record.files
 
 
+@pytest.mark.parametrize("name", ["STATEMENT.txt", "evidence/dp_claim.json", "evidence/dp_registry.yaml"])
+def test_a_softened_statement_is_noticed(pack: Path, name: str) -> None:
+    path = pack / name
+    text = path.read_text(encoding="utf-8")
+    assert "not a strong guarantee" in " ".join(text.split())
+    path.write_text(text.replace("not a", "a"), encoding="utf-8")
+    with pytest.raises(IntegrityError, match=f"changed: {name}") as caught:
+        verify(pack, None, NOW)
+    assert caught.value.exit_code == 6
+
+
 @pytest.mark.parametrize("expect", ["0" * 64, "", "abc"])
 def test_another_root_digest_than_the_expected_one_is_refused(pack: Path, expect: str) -> None:
     with pytest.raises(IntegrityError, match="not the one expected"):
