@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: install demo test lint real clean
+.PHONY: install demo test lint real bench clean
 
 install: .venv/.installed
 
@@ -17,7 +17,7 @@ demo: install
 	$(BIN)/synthrelease demo
 
 test: install
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 lint: install
 	$(BIN)/ruff check .
@@ -27,6 +27,9 @@ lint: install
 
 real: install
 	$(BIN)/python -m benchmarks.real
+
+bench: install
+	$(BIN)/python -m benchmarks.dp_step
 
 clean:
 	rm -rf .venv build *.egg-info

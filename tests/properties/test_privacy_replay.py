@@ -1,144 +1,258 @@
-"""Record and replay: train on an archive, then without one patient, with the mechanisms' outputs of the first run.
+"""Record and replay: a release is made without one patient, then with, under the mechanisms' outputs of the first run.
 
-Whatever reaches the outside after the mechanisms' outputs are fixed must be equal to the last bit: then it depends on
-the patient through the mechanisms alone, and those are accounted for (Cebere et al., 2026).
+For every patient, however strange: the same mechanisms in the same order, no sum moved by more than its declared
+sensitivity, and everything that leaves equal to the last bit. Then what leaves depends on the patient through the
+mechanisms alone, and those are accounted for (Cebere et al., 2026, "Re:cord-play").
 """
 
 from __future__ import annotations
 
-import json
-import sys
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
-import torch
+from pydicom import dcmread
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "unit" / "training"))
-
-from discs_archive import Archive, policy
-
-from synthrelease.generators.registry import load_generator
-from synthrelease.privacy import mechanism
-from synthrelease.privacy.noise import OsNoise
-from synthrelease.records.ledger import Ledger
-from synthrelease.records.progress import Silent
-from synthrelease.training.train import train_with
-
-Array = npt.NDArray[np.float64]
-
-
-class Tape:
-    """Stands where noise is added: records what comes in, gives out what was recorded."""
-
-    def __init__(self) -> None:
-        self.calls: list[dict[str, Any]] = []
-        self.outputs: list[Array] = []
-        self.replaying = False
-
-    def add_noise(self, total: Array, *, clip_norm: float, noise_multiplier: float, noise: OsNoise) -> Array:
-        """In the place of the real one."""
-        call = {"total": total.copy(), "clip_norm": clip_norm, "noise_multiplier": noise_multiplier}
-        self.calls.append(call)
-        if self.replaying:
-            return self.outputs[len(self.calls) - 1]
-        out = total + noise_multiplier * clip_norm * noise.normal(total.size)
-        self.outputs.append(out)
-        return out
-
-
-class Everybody(OsNoise):
-    """All patients in every step and equal draws inside it, so that two runs differ by the removed patient alone."""
-
-    def bernoulli(self, size: int, probability: float) -> npt.NDArray[np.bool_]:
-        """All."""
-        return np.ones(size, dtype=bool)
-
-    def entropy(self) -> int:
-        """Constant."""
-        return 5
-
-
-def archive(strange: str) -> Archive:
-    """Ten patients; the last is strange."""
-    out = Archive(patients=10, images_each=2)
-    if strange == "nan":
-        out.spoil(18, float("nan"))
-    elif strange == "inf":
-        out.spoil(19, float("-inf"))
-    elif strange == "extreme":
-        out.spoil(18, 1e30)
-    elif strange == "other class":
-        out.labels[18:] = 1 - out.labels[18:]
-    elif strange == "one image":
-        out.owner[18] = 8
-    elif strange == "ten images":
-        out.owner[:8] = 9
-        out.patients = np.array([4, 5, 6, 7, 8, 9])
-    elif strange == "empty mask":
-        out._masks[18:] = 0
-    elif strange == "full mask":
-        out._masks[18:] = 1
-    elif strange == "two classes":
-        out.labels[18] = 1 - out.labels[19]
-    elif strange == "constant":
-        out._images[18:] = 1.0
-    return out
-
-
-STRANGE = (
-    "nan",
-    "inf",
-    "extreme",
-    "other class",
-    "one image",
-    "ten images",
-    "empty mask",
-    "full mask",
-    "two classes",
-    "constant",
+from tests.properties.replay_cohort import (
+    CLASSES,
+    FIRST,
+    HELD_OUT,
+    ISSUER,
+    LAST,
+    MIDDLE,
+    SIDE,
+    Hospital,
+    grown,
+    picture,
+    split_seed,
+    uid,
+    write_hospital,
 )
+from tests.properties.replay_run import DIFFUSION, largest, read, released, rules, trainable
+from tests.properties.replay_tape import Tape, Told, violations
+
+Visit = Callable[[Hospital, str], object]
+"""What a stranger leaves in a hospital's folder."""
 
 
-@pytest.mark.parametrize("strange", STRANGE)
-def test_what_leaves_depends_on_a_patient_through_the_mechanisms_alone(
-    strange: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@dataclass(frozen=True)
+class Rehearsal:
+    """A release of the ordinary patients, and its tape."""
+
+    hospital: Hospital
+    rules: dict[str, Any]
+    seed: str
+    told: Told
+    tape: Tape
+
+    def with_stranger(self, visit: Visit, stranger: str, folder: Path) -> Told:
+        """The release with one patient more, its mechanisms giving out what they gave before."""
+        hospital = grown(self.hospital, folder / "private")
+        visit(hospital, stranger)
+        hospital.write_table()
+        return released(*read(self.rules, hospital.folder, folder / "home", self.seed), self.tape)[0]
+
+
+@pytest.fixture(scope="module")
+def hospital(tmp_path_factory: pytest.TempPathFactory) -> Hospital:
+    """The ordinary patients."""
+    return write_hospital(tmp_path_factory.mktemp("hospital") / "private")
+
+
+@pytest.fixture(scope="module")
+def diffusion(hospital: Hospital, tmp_path_factory: pytest.TempPathFactory) -> Rehearsal:
+    """Moments, warm-up and private steps on the ordinary patients."""
+    seed, policy = split_seed(ISSUER), rules(DIFFUSION)
+    told, tape = released(*read(policy, hospital.folder, tmp_path_factory.mktemp("diffusion") / "home", seed), Tape())
+    return Rehearsal(hospital, policy, seed, told, tape)
+
+
+def images(*labels: str, **changes: Any) -> Visit:
+    """A patient with one image a label."""
+
+    def visit(hospital: Hospital, patient: str) -> None:
+        for number, label in enumerate(labels):
+            hospital.image(patient, number, label=label, **changes)
+
+    return visit
+
+
+def one_without_a_mask(hospital: Hospital, patient: str) -> None:
+    hospital.image(patient, 0, masked=False)
+    hospital.image(patient, 1)
+
+
+def twin_of(other: str) -> Visit:
+    """A patient whose only image has the pixels of another patient's first."""
+    levels, mask = picture(other, 0)
+    return images("sick", levels=levels, mask=mask)
+
+
+def half_and_half() -> np.ndarray:
+    """The largest contrast there is."""
+    levels = np.zeros((SIDE, SIDE), np.uint16)
+    levels[:, ::2] = 4095
+    return levels
+
+
+TRAINING: dict[str, tuple[Visit, str]] = {
+    "ordinary, first": (images("normal"), FIRST),
+    "ordinary, in the middle": (images("normal", "normal"), MIDDLE),
+    "ordinary, last": (images("sick"), LAST),
+    "eight images": (images(*["sick"] * 8), MIDDLE),
+    "an image of every class": (images(*CLASSES), LAST),
+    "rare class": (images("rare", "rare"), FIRST),
+    "empty mask": (images("normal", mask=np.zeros((SIDE, SIDE), np.bool_)), MIDDLE),
+    "full mask": (images("normal", mask=np.ones((SIDE, SIDE), np.bool_)), FIRST),
+    "one image without a mask": (one_without_a_mask, LAST),
+    "largest contrast": (images("rare", levels=half_and_half()), MIDDLE),
+    "another shape": (
+        images("normal", levels=picture("wide")[0][:12], mask=picture("wide")[1][:12], ImagerPixelSpacing=[3.0, 1.0]),
+        FIRST,
+    ),
+    "pixels of a training patient": (twin_of("P003"), LAST),
+}
+"""What a patient may leave that is trained on."""
+
+
+@pytest.mark.parametrize("strange", list(TRAINING))
+def test_a_release_depends_on_a_patient_through_the_mechanisms_alone(
+    strange: str, diffusion: Rehearsal, tmp_path: Path
 ) -> None:
-    tape, cohort = Tape(), archive(strange)
-    monkeypatch.setattr(mechanism, "add_noise", tape.add_noise)
-    rules = policy("diffusion", "private")
-    records, calls, weights, samples = [], [], [], []
-    for patients in (cohort.patients, cohort.patients[:-1]):
-        tape.calls = []
-        folder = tmp_path / str(len(patients))
-        record = train_with(
-            rules,
-            cohort,
-            patients,
-            "cohort",
-            folder / "run",
-            ledger=Ledger(folder / "discs.jsonl", clock=lambda: "2026-01-01T00:00:00Z"),
-            resume=False,
-            progress=Silent(),
-            stop_after=None,
-            noise=Everybody(),
-        )
-        records.append(json.dumps(record, sort_keys=True))
-        calls.append(tape.calls)
-        weights.append((folder / "run" / "checkpoint" / "generator.safetensors").read_bytes())
-        generator = load_generator(folder / "run" / "checkpoint")
-        samples.append(generator.sample(torch.tensor([0, 1, 1]), torch.Generator().manual_seed(1)).images)
-        tape.replaying = True
+    visit, stranger = TRAINING[strange]
+    told = diffusion.with_stranger(visit, stranger, tmp_path)
+    assert violations(told, diffusion.told, stranger) == []
+    assert stranger in told.trained
+    assert largest(told.calls, diffusion.told.calls) > 0.5  # the stranger is seen: the comparison is of something
 
-    with_it, without = calls
-    assert len(with_it) == len(without) == 3 + 6
-    for a, b in zip(with_it, without, strict=True):
-        assert (a["clip_norm"], a["noise_multiplier"]) == (b["clip_norm"], b["noise_multiplier"])
-        assert a["total"].shape == b["total"].shape
-    for a, b in zip(with_it[:3], without[:3], strict=True):
-        assert np.linalg.norm(a["total"] - b["total"]) <= a["clip_norm"] * (1 + 1e-5)
-    assert weights[0] == weights[1]
-    assert records[0] == records[1]
-    assert torch.equal(samples[0], samples[1])
+
+def test_a_patient_who_is_held_out_changes_nothing_at_all(diffusion: Rehearsal, tmp_path: Path) -> None:
+    told = diffusion.with_stranger(twin_of("P003"), HELD_OUT, tmp_path)
+    assert violations(told, diffusion.told, HELD_OUT) == []
+    assert HELD_OUT not in told.trained
+    assert largest(told.calls, diffusion.told.calls) == 0
+
+
+def also(broken: Visit) -> Visit:
+    """A patient with one sound image and another that is broken."""
+
+    def visit(hospital: Hospital, patient: str) -> None:
+        hospital.image(patient, 0)
+        broken(hospital, patient)
+
+    return visit
+
+
+def an_image(number: int = 1, **changes: Any) -> Visit:
+    """An image with those elements."""
+    return lambda hospital, patient: hospital.image(patient, number, **changes)
+
+
+def cut(share: float, of: str = "IMG1.dcm") -> Visit:
+    """A file that ends early."""
+
+    def visit(hospital: Hospital, patient: str) -> None:
+        path = hospital.image(patient, 1).with_name(of)
+        content = path.read_bytes()
+        path.write_bytes(content[: int(len(content) * share)])
+
+    return visit
+
+
+def replaced(old: bytes, new: bytes, of: str = "IMG1.dcm") -> Visit:
+    """A file with other bytes in it, of equal number."""
+
+    def visit(hospital: Hospital, patient: str) -> None:
+        path = hospital.image(patient, 1).with_name(of)
+        content = path.read_bytes()
+        assert len(old) == len(new)
+        assert old in content
+        path.write_bytes(content.replace(old, new))
+
+    return visit
+
+
+def file_of(content: bytes, name: str = "IMG1.dcm") -> Visit:
+    """A file of that content."""
+
+    def visit(hospital: Hospital, patient: str) -> None:
+        (hospital.folder / patient).mkdir(exist_ok=True)
+        (hospital.folder / patient / name).write_bytes(content)
+
+    return visit
+
+
+def two_contents_of_one_instance(hospital: Hospital, patient: str) -> None:
+    for number in (1, 2):
+        hospital.image(patient, number, SOPInstanceUID=uid(patient, "once"))
+
+
+def two_classes_of_one_instance(hospital: Hospital, patient: str) -> None:
+    hospital.image(patient, 1, SOPInstanceUID=uid(patient, "once"))
+    hospital.rows.append((uid(patient, "once"), "sick"))
+
+
+def a_copy_elsewhere(hospital: Hospital, patient: str) -> None:
+    content = hospital.image(patient, 1).read_bytes()
+    file_of(content, "COPY.dcm")(hospital, patient)
+
+
+def mask_of_another_size(hospital: Hospital, patient: str) -> None:
+    path = hospital.image(patient, 1)
+    dataset = dcmread(path)
+    dataset.Rows = dataset.Columns = 12
+    dataset.PixelData = dataset.PixelData[: 12 * 12 * 2]
+    dataset.save_as(path)
+
+
+def flat() -> np.ndarray:
+    """One value everywhere."""
+    return np.full((SIDE, SIDE), 700, np.uint16)
+
+
+BROKEN: dict[str, Visit] = {
+    "cut in the pixels": cut(0.9),
+    "cut in the header": cut(0.2),
+    "empty file": file_of(b""),
+    "not DICOM": file_of(b"not DICOM at all"),
+    "only a preamble": file_of(bytes(128) + b"DICM"),
+    "random bytes after the preamble": file_of(bytes(128) + b"DICM" + np.random.default_rng(0).bytes(4000)),
+    "run lengths that are none": replaced(b"1.2.840.10008.1.2.1\0", b"1.2.840.10008.1.2.5\0"),
+    "another byte order": replaced(b"1.2.840.10008.1.2.1\0", b"1.2.840.10008.1.2.2\0"),
+    "types of values left out": replaced(b"1.2.840.10008.1.2.1\0", b"1.2.840.10008.1.2\0\0\0"),
+    "unknown transfer syntax": replaced(b"1.2.840.10008.1.2.1\0", b"1.2.840.99999.1.2.1\0"),
+    "one value": an_image(levels=flat()),
+    "too small": an_image(levels=picture("small")[0][:7], mask=picture("small")[1][:7]),
+    "colour": an_image(PhotometricInterpretation="RGB", SamplesPerPixel=3, PlanarConfiguration=0),
+    "several frames": an_image(NumberOfFrames=2),
+    "more rows than pixels": an_image(Rows=60_000, Columns=60_000),
+    "burned in": an_image(BurnedInAnnotation="YES"),
+    "no class": an_image(label=None),
+    "class that the policy does not know": an_image(label="martian"),
+    "values that are not finite": an_image(RescaleSlope="1e308", RescaleIntercept="1e308"),
+    "empty window": an_image(WindowWidth="0", RescaleSlope="1e-30"),
+    "mask cut short": cut(0.8, "SEG1.dcm"),
+    "mask of another size": mask_of_another_size,
+    "two contents under one instance": two_contents_of_one_instance,
+    "two classes of one instance": two_classes_of_one_instance,
+    "a file twice": a_copy_elsewhere,
+    "no instance": replaced(b"\x08\x00\x18\x00UI", b"\x08\x00\x19\x00UI"),
+    "a table in the patient's folder": file_of(b"SOPInstanceUID,label\n", "labels.csv"),
+}
+"""What a patient may leave that cannot be read, or only in part."""
+
+
+@pytest.mark.parametrize(("number", "broken"), list(enumerate(BROKEN)))
+def test_a_file_that_cannot_be_read_changes_nothing_for_other_patients(
+    number: int, broken: str, diffusion: Rehearsal, tmp_path: Path
+) -> None:
+    stranger = (FIRST, LAST)[number % 2]
+    hospital = grown(diffusion.hospital, tmp_path / "private")
+    also(BROKEN[broken])(hospital, stranger)
+    hospital.write_table()
+    found = trainable(read(diffusion.rules, hospital.folder, tmp_path / "home", diffusion.seed)[2])
+    assert found.pop(stranger)
+    assert list(found.items()) == list(diffusion.told.trained.items())
