@@ -41,13 +41,13 @@ method, over all its scores and thresholds, which the plan fixes beforehand.
 
 {_lines(table(claim["epsilon"], figures["correct"], figures["faults"]))}
 
-At this number of canaries the one-run bounds cannot pass about 5 (any mechanism) and 10 (f-DP) whatever happens, so that
+With a thousand canaries the one-run bounds cannot pass about 5 (any mechanism) and 10 (f-DP) whatever happens, so that
 bugs show in the Gaussian bound. That one takes canaries for independent; they share no coordinate. A bound below the
 claim does not prove that the claim is kept.
 
 {images["canaries"]} image canaries (blank, checkered and noisy pictures in one whole training; the score is the finished
 generator's loss over 64 noise levels): one-run {images["one-run"]:.2f}, f-DP one-run {images["f-DP one-run"]:.2f}.
-Whoever holds the generator alone is far weaker than the attacker whom epsilon bounds.
+So few canaries, seen through one finished generator, show nothing; that does not bound other attackers.
 
 Mechanisms that are exact by simulation: {simulated["above_the_claim"]} of {simulated["runs"]} runs above the claim. Median bounds:
 

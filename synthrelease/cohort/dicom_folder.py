@@ -13,7 +13,7 @@ from pathlib import Path
 from synthrelease.cohort.labels import Labels, known_class
 from synthrelease.cohort.masking import Masks
 from synthrelease.cohort.resample import squared
-from synthrelease.cohort.types import SourceImage
+from synthrelease.cohort.types import SourceImage, patient_key, study_key
 from synthrelease.cohort.windows import to_unit
 from synthrelease.dicom.reading import ReadImage, list_files, read_image
 from synthrelease.dicom.scanning import Found, Kind, scan
@@ -103,6 +103,9 @@ class DicomFolder:
         image = read_image(found.path)
         if isinstance(image, Refusal):
             return image
+        if image.sop_uid != found.sop_uid:
+            # Masks and class were looked up for the other one.
+            return Refusal(found.path, Reason.HEADER_CUT, "names two instances")
         patient = self._patient(image)
         if patient is None:
             return Refusal(found.path, Reason.NO_PATIENT)
@@ -143,10 +146,10 @@ class DicomFolder:
     def _patient(self, image: ReadImage) -> str | None:
         """Issuer and id: the same id from two issuers is two people."""
         if image.patient_id:
-            return f"{image.issuer}|{image.patient_id}"
+            return patient_key(image.issuer, image.patient_id)
         if self._settings.identity.missing == "study" and image.study_uid:
             self.notes[NOTE_STUDY] += 1
-            return f"|study {image.study_uid}"
+            return study_key(image.study_uid)
         return None
 
     def _label(self, image: ReadImage) -> str | Reason:

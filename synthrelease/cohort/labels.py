@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from synthrelease.errors import UsageError
 from synthrelease.records.refusals import Reason
@@ -53,7 +54,7 @@ def read_table(path: Path) -> Table:
         with path.open(encoding="utf-8-sig", errors="replace", newline="") as stream:
             head = stream.readline()
             stream.seek(0)
-            rows = list(_cells(csv.reader(stream, delimiter=max(_DELIMITERS, key=head.count))))
+            rows = list(_cells(csv.reader(stream, delimiter=max(_DELIMITERS, key=head.count), strict=True)))
     except (OSError, csv.Error) as error:
         raise UsageError("the table cannot be read", fix="Give a CSV file with a header line.") from error
     if not rows:
@@ -61,8 +62,14 @@ def read_table(path: Path) -> Table:
     return Table({plain_name(name): position for position, name in reversed(list(enumerate(rows[0])))}, rows[1:])
 
 
-def _cells(reader: Iterator[list[str]]) -> Iterator[list[str]]:
+def _cells(reader: Any) -> Iterator[list[str]]:
     for row in reader:
+        # A quote opened in one patient's row would swallow the rows of others without a word.
+        if any("\n" in cell or "\r" in cell for cell in row):
+            raise UsageError(
+                f"a quoted cell of the table goes over a line end, up to line {reader.line_num}",
+                fix="Close the quote: every image has a line of its own.",
+            )
         if any(row):
             yield [cell.strip() for cell in row]
 

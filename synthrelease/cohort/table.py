@@ -12,7 +12,7 @@ import numpy as np
 
 from synthrelease.cohort.labels import known_class, read_table
 from synthrelease.cohort.pictures import is_nifti, is_picture, read_mask, read_picture
-from synthrelease.cohort.types import BoolArray, SourceImage
+from synthrelease.cohort.types import BoolArray, SourceImage, patient_key, study_key
 from synthrelease.cohort.windows import to_unit
 from synthrelease.dicom.reading import list_files
 from synthrelease.errors import UsageError
@@ -138,9 +138,9 @@ def rows_of_table(path: Path, settings: CohortSettings) -> list[Row]:
     for index, image in enumerate(images):
         patient = patients[index] if patients else ""
         issuer = issuers[index] if issuers else ""
-        key: str | None = f"{issuer}|{patient}" if patient else None
+        key: str | None = patient_key(issuer, patient) if patient else None
         if key is None and settings.identity.missing == "study" and studies and studies[index]:
-            key = f"|study {studies[index]}"
+            key = study_key(studies[index])
         masks = {name: _place(base, cells[index]) for name, cells in columns.items() if cells and cells[index]}
         label = labels[index] if labels else only or ""
         rows.append(Row(_place(base, image), image, key, label, masks))

@@ -15,6 +15,20 @@ FloatArray = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]
 
 
+def patient_key(issuer: str, patient: str) -> str:
+    """``issuer|id``: the same id from two issuers is two people. A bar in the issuer is written otherwise.
+
+    >>> patient_key("A", "B|C") == patient_key("A|B", "C")
+    False
+    """
+    return f"{issuer.replace('%', '%25').replace('|', '%7C')}|{patient}"
+
+
+def study_key(study: str) -> str:
+    """A study taken for a patient; no issuer is written like this."""
+    return f"%study|{study}"
+
+
 @dataclass(frozen=True)
 class SourceImage:
     """One usable image of one patient, at source resolution.

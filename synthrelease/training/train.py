@@ -23,7 +23,7 @@ from synthrelease.privacy.overlap import Patients
 from synthrelease.privacy.plan import PrivacyPlan
 from synthrelease.privacy.strict import assert_strict, strict_problems
 from synthrelease.records.digests import digest_of, digest_of_file
-from synthrelease.records.files import atomic_write_json, read_json
+from synthrelease.records.files import atomic_write_json, read_json, sweep_partials
 from synthrelease.records.ledger import Charge, Ledger
 from synthrelease.records.progress import Progress
 from synthrelease.training.checkpoint import Checkpoint, RunIdentity
@@ -78,6 +78,8 @@ def train(
         UnsuitableData: No usable patient, or the disk is full.
     """
     with alone_with(run_folder):
+        for folder in (run_folder, run_folder / "checkpoint"):
+            sweep_partials(folder)
         return train_with(
             policy,
             store,

@@ -129,10 +129,20 @@ def test_a_release_depends_on_a_patient_through_the_mechanisms_alone(
     assert largest(told.calls, diffusion.told.calls) > 0.5  # the stranger is seen: the comparison is of something
 
 
-def test_a_patient_who_is_held_out_changes_nothing_at_all(diffusion: Rehearsal, tmp_path: Path) -> None:
-    told = diffusion.with_stranger(twin_of("P003"), HELD_OUT, tmp_path)
-    assert violations(told, diffusion.told, HELD_OUT) == []
-    assert HELD_OUT not in told.trained
+UNUSED: dict[str, tuple[Visit, str]] = {
+    "held out, with the pixels of a training patient": (twin_of("P003"), HELD_OUT),
+    "no image with a mask": (images("normal", "sick", masked=False), MIDDLE),
+}
+
+
+@pytest.mark.parametrize("strange", list(UNUSED))
+def test_a_patient_who_is_not_trained_on_changes_nothing_at_all(
+    strange: str, diffusion: Rehearsal, tmp_path: Path
+) -> None:
+    visit, stranger = UNUSED[strange]
+    told = diffusion.with_stranger(visit, stranger, tmp_path)
+    assert violations(told, diffusion.told, stranger) == []
+    assert stranger not in told.trained
     assert largest(told.calls, diffusion.told.calls) == 0
 
 

@@ -117,7 +117,7 @@ def test_without_patient_id_the_policy_decides(dicom: Any, settings: Make, value
     folder = dicom.finish()
     assert read(settings(), folder)[1] == {Reason.NO_PATIENT: 1}
     (image,), _, notes = read(settings(identity={"missing": "study"}), folder)
-    assert image.patient_id.startswith("|study ")
+    assert image.patient_id.startswith("%study|")
     assert notes[NOTE_STUDY] == 1
 
 

@@ -117,7 +117,7 @@ def test_a_study_can_stand_for_a_patient(pictures: Any, settings: Make) -> None:
     pictures.add("", study_id="S1")
     pictures.add("", study_id="")
     images, refused = read(settings(identity={"missing": "study"}), pictures.finish())
-    assert [image.patient_id for image in images] == ["|study S1"]
+    assert [image.patient_id for image in images] == ["%study|S1"]
     assert refused == {Reason.NO_PATIENT: 1}
 
 

@@ -28,7 +28,7 @@ from torch.nn import functional
 
 from synthrelease.privacy.gradients.block import Unsupported
 from synthrelease.privacy.gradients.choice import Geometry, cheapest
-from synthrelease.privacy.gradients.layers.kept import Kept, LayerGradients, gram_norms, scaled, together, without
+from synthrelease.privacy.gradients.layers.kept import Implicit, Kept, LayerGradients, gram, scaled, together, without
 
 Pair = tuple[int, int]
 
@@ -124,10 +124,10 @@ def _cells(c: Convolution, x: Tensor, out: Pair) -> tuple[Tensor, Pair]:
     return cells.reshape(patients, -1, images, high // sh, wide // sw), size
 
 
-def patch_gram_norms(c: Convolution, x: Tensor, g: Tensor) -> Tensor:
-    """Bounded squared norms (P,) of the weight gradients, which are not formed; for kernels that the stride divides."""
+def patch_gram(c: Convolution, x: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
+    """Squared norms and reaches (P,) of the weight gradients, which are not formed; for kernels that the stride divides."""
     out = (g.shape[-2], g.shape[-1])
-    norms = []
+    found = []
     for part_x, part_g in zip(torch.split(x, GRAM_PATIENTS), torch.split(g, GRAM_PATIENTS), strict=True):
         patients = len(part_x)
         cells, size = _cells(c, part_x, out)
@@ -143,25 +143,31 @@ def patch_gram_norms(c: Convolution, x: Tensor, g: Tensor) -> Tensor:
             for j in range(size[1])
         )
         assert isinstance(patches, Tensor)
-        norms.append(gram_norms(patches.reshape(patients, positions, positions), back_products))
-    return torch.cat(norms)
+        found.append(gram(patches.reshape(patients, positions, positions), back_products))
+    squared, reach = (torch.cat(parts) for parts in zip(*found, strict=True))
+    return squared, reach
 
 
-class ConvolutionGram:
+class ConvolutionGram(Implicit):
     """Weight gradients of a convolution that are never formed."""
 
     def __init__(self, c: Convolution, x: Tensor, g: Tensor) -> None:
+        super().__init__()
         self._c, self._x, self._g = c, x, g
 
-    def squared_norms(self) -> Tensor:
-        """See :class:`LayerGradients`."""
-        return patch_gram_norms(self._c, self._x, self._g)
+    def norms_and_reaches(self) -> tuple[Tensor, Tensor]:
+        """See :class:`Implicit`."""
+        return patch_gram(self._c, self._x, self._g)
 
-    def weighted_sum(self, weights: Tensor, finite: Tensor | None) -> dict[str, Tensor]:
-        """See :class:`LayerGradients`."""
-        x, g = without(self._x, finite), without(self._g, finite)
+    def formed(self, patient: int) -> Tensor:
+        """See :class:`Implicit`."""
+        return self._c.weight_gradient(self._x[patient], self._g[patient])
+
+    def summed(self, weights: Tensor, counted: Tensor | None) -> Tensor:
+        """See :class:`Implicit`."""
+        x, g = without(self._x, counted), without(self._g, counted)
         # The weights go onto what came back, which is the smaller of the two as a rule.
-        return {"weight": self._c.weight_gradient(x.flatten(0, 1), scaled(g, weights).flatten(0, 1))}
+        return self._c.weight_gradient(x.flatten(0, 1), scaled(g, weights).flatten(0, 1))
 
 
 def _ways(c: Convolution, x: Tensor, g: Tensor, *, keep: bool) -> tuple[str, ...]:

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from synthrelease.privacy.gradients.block import Unsupported
-from synthrelease.privacy.gradients.layers.kept import Kept, LayerGradients, gram_norms, scaled, without
+from synthrelease.privacy.gradients.layers.kept import Implicit, Kept, LayerGradients, gram, scaled, without
 
 
-class Lookups:
+class Lookups(Implicit):
     """Gradients of a table that are never formed: a patient touches few entries.
 
     Args:
@@ -21,18 +21,25 @@ class Lookups:
     """
 
     def __init__(self, entries: Tensor, g: Tensor, size: int) -> None:
+        super().__init__()
         self._entries, self._g, self._size = entries, g, size
 
-    def squared_norms(self) -> Tensor:
-        """Sum over pairs of look-ups of one entry of the products of their gradients."""
+    def norms_and_reaches(self) -> tuple[Tensor, Tensor]:
+        """Sums over pairs of look-ups of one entry of the products of their gradients."""
         g = self._g.to(torch.float64)
         same = self._entries[:, :, None] == self._entries[:, None, :]
-        return gram_norms(same.to(torch.float64), g @ g.mT)
+        return gram(same.to(torch.float64), g @ g.mT)
 
-    def weighted_sum(self, weights: Tensor, finite: Tensor | None) -> dict[str, Tensor]:
-        """See :class:`LayerGradients`."""
-        g = scaled(without(self._g, finite), weights).flatten(0, 1)
-        return {"weight": g.new_zeros(self._size, g.shape[1]).index_add_(0, self._entries.flatten(), g)}
+    def formed(self, patient: int) -> Tensor:
+        """See :class:`Implicit`."""
+        return self._table(self._entries[patient], self._g[patient])
+
+    def summed(self, weights: Tensor, counted: Tensor | None) -> Tensor:
+        """See :class:`Implicit`."""
+        return self._table(self._entries.flatten(), scaled(without(self._g, counted), weights).flatten(0, 1))
+
+    def _table(self, entries: Tensor, g: Tensor) -> Tensor:
+        return g.new_zeros(self._size, g.shape[1]).index_add_(0, entries, g)
 
 
 def embedding(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Protocol
 
@@ -12,6 +13,8 @@ from synthrelease.privacy.gradients.block import squared_norms_of
 
 ROUNDING = 2.0**-21
 """Eight units of rounding of float32: what a sum of products may be off by, over the sum of the products' sizes."""
+CANCELLING = 1024.0
+"""How far a patient's terms may reach beyond the norm of their sum before that patient is summed apart."""
 
 
 class LayerGradients(Protocol):
@@ -79,23 +82,63 @@ def together(parts: list[LayerGradients]) -> LayerGradients:
     return Joined(*parts)
 
 
-def bounded(squared: Tensor, reach: Tensor) -> Tensor:
-    """Squared norms of sums that are never formed, enlarged by what rounding may add when they are.
+def gram(x: Tensor, g: Tensor) -> tuple[Tensor, Tensor]:
+    """Of sum over t of g_t x_t^T, from inner products (P, T, T) of the x and of the g in float64.
 
-    A patient's terms can be huge and cancel: the norm is then small, and what float32 makes of the sum is not. Such a
-    patient would be clipped too little, and the noise cover too little; for others the enlargement is about 1e-6.
-
-    Args:
-        squared: (P,) float64 squared norms, from float64 products.
-        reach: (P,) float64 sums of the norms of the terms.
+    Returns:
+        (P,) squared norms, and (P,) reaches: sums of the norms of the terms.
     """
-    return (squared.clamp(min=0.0).sqrt() + ROUNDING * reach).square()
-
-
-def gram_norms(x: Tensor, g: Tensor) -> Tensor:
-    """Bounded squared norms (P,) of sum over t of g_t x_t^T, for inner products (P, T, T) of the x and of the g in float64."""
     reach = (x.diagonal(dim1=1, dim2=2) * g.diagonal(dim1=1, dim2=2)).clamp(min=0.0).sqrt().sum(dim=1)
-    return bounded((x * g).sum(dim=(1, 2)), reach)
+    return (x * g).sum(dim=(1, 2)).clamp(min=0.0), reach
+
+
+class Implicit(ABC):
+    """Gradients of a weight that are summed over patients without being formed.
+
+    A patient's terms can be huge and cancel. The norm is then small, and what float32 makes of the sum is not; and in
+    a sum over the block such terms swallow the last digits of everybody else's. So a patient whose terms reach far
+    beyond their sum is taken out: that gradient is formed, and what is formed is what is measured and added. For
+    all others the norm is enlarged by what rounding may add, about 1e-6 of it.
+    """
+
+    def __init__(self) -> None:
+        self._apart: dict[int, Tensor] = {}
+
+    @abstractmethod
+    def norms_and_reaches(self) -> tuple[Tensor, Tensor]:
+        """(P,) float64 squared norms, and (P,) sums of the norms of the terms."""
+
+    @abstractmethod
+    def formed(self, patient: int) -> Tensor:
+        """One patient's gradient, in the weight's shape."""
+
+    @abstractmethod
+    def summed(self, weights: Tensor, counted: Tensor | None) -> Tensor:
+        """Sum over the patients that are counted, all where None, in the weight's shape."""
+
+    def squared_norms(self) -> Tensor:
+        """See :class:`LayerGradients`."""
+        squared, reach = self.norms_and_reaches()
+        far = torch.nonzero(reach > CANCELLING * squared.sqrt()).flatten().tolist()
+        self._apart = {patient: self.formed(patient) for patient in far}
+        out = (squared.sqrt() + ROUNDING * reach).square()
+        for patient, gradient in self._apart.items():
+            out[patient] = squared_norms_of(gradient.reshape(1, -1))[0]
+        return out
+
+    def weighted_sum(self, weights: Tensor, finite: Tensor | None) -> dict[str, Tensor]:
+        """See :class:`LayerGradients`; the norms were asked for before."""
+        counted = finite
+        if self._apart:
+            counted = (
+                torch.ones(len(weights), dtype=torch.bool, device=weights.device) if finite is None else finite.clone()
+            )
+            counted[list(self._apart)] = False
+        total = self.summed(weights, counted)
+        for patient, gradient in self._apart.items():
+            if finite is None or bool(finite[patient]):
+                total = total + weights[patient] * gradient
+        return {"weight": total}
 
 
 def without(values: Tensor, finite: Tensor | None) -> Tensor:

@@ -13,13 +13,21 @@ from collections.abc import Set
 import torch
 from torch import Tensor, nn
 
-from synthrelease.privacy.gradients.layers.kept import Kept, LayerGradients, gram_norms, scaled, together, without
+from synthrelease.privacy.gradients.layers.kept import (
+    Implicit,
+    Kept,
+    LayerGradients,
+    gram,
+    scaled,
+    together,
+    without,
+)
 
 FLOAT64 = 3.0
 """Cost of a multiplication in float64 over one in float32, with the conversion."""
 
 
-class LinearGram:
+class LinearGram(Implicit):
     """Weight gradients of a linear layer that are never formed.
 
     Args:
@@ -28,17 +36,22 @@ class LinearGram:
     """
 
     def __init__(self, x: Tensor, g: Tensor) -> None:
+        super().__init__()
         self._x, self._g = x, g
 
-    def squared_norms(self) -> Tensor:
-        """See :class:`LayerGradients`."""
+    def norms_and_reaches(self) -> tuple[Tensor, Tensor]:
+        """See :class:`Implicit`."""
         x, g = self._x.to(torch.float64), self._g.to(torch.float64)
-        return gram_norms(x @ x.mT, g @ g.mT)
+        return gram(x @ x.mT, g @ g.mT)
 
-    def weighted_sum(self, weights: Tensor, finite: Tensor | None) -> dict[str, Tensor]:
-        """See :class:`LayerGradients`."""
-        x, g = without(self._x, finite), scaled(without(self._g, finite), weights)
-        return {"weight": g.flatten(0, 1).T @ x.flatten(0, 1)}
+    def formed(self, patient: int) -> Tensor:
+        """See :class:`Implicit`."""
+        return self._g[patient].T @ self._x[patient]
+
+    def summed(self, weights: Tensor, counted: Tensor | None) -> Tensor:
+        """See :class:`Implicit`."""
+        x, g = without(self._x, counted), scaled(without(self._g, counted), weights)
+        return g.flatten(0, 1).T @ x.flatten(0, 1)
 
 
 def linear(layer: nn.Linear, x: Tensor, g: Tensor, patients: int, wanted: Set[str], *, keep: bool) -> LayerGradients:
@@ -56,8 +69,8 @@ def linear(layer: nn.Linear, x: Tensor, g: Tensor, patients: int, wanted: Set[st
     parts: list[LayerGradients] = []
     if "weight" in wanted:
         positions = x.shape[1]
-        gram = FLOAT64 * positions * (layer.in_features + layer.out_features)
-        if keep or gram > layer.in_features * layer.out_features:
+        by_gram = FLOAT64 * positions * (layer.in_features + layer.out_features)
+        if keep or by_gram > layer.in_features * layer.out_features:
             parts.append(Kept({"weight": g.mT @ x}))
         else:
             parts.append(LinearGram(x, g))
