@@ -199,6 +199,11 @@ def sample_run(desk: Desk, run: Run) -> dict[str, Any]:
     """Sample the archive from the checkpoint alone; writes archive/ and archive.json."""
     policy = policy_of(run)
     run.require(run.training, "train")
+    own = [charge for charge in desk.ledger(policy).history() if charge.run == run.name]
+    if own and all(charge.voided for charge in own):
+        raise IntegrityError(
+            "the run's charge was voided, so nothing may come out of it", fix="Start a new run; it is charged anew."
+        )
     generator = load_generator(run.checkpoint)
     cohort, wanted = policy.cohort, policy.archive
     labels = label_draw(cohort.classes, wanted.class_shares, wanted.images, wanted.seed)

@@ -173,7 +173,8 @@ def void(
 ) -> int:
     """Void the charge of a run whose outputs were all destroyed before anybody saw them.
 
-    The run stays in the history, marked as voided with your name and statement. It can neither go on nor be released.
+    The run stays in the history, marked as voided with your name and statement. It can neither go on, be sampled nor be
+    released. Refused while its outputs lie below --out; copies elsewhere are yours to destroy.
     """
     from synthrelease.errors import UsageError
 
@@ -190,6 +191,12 @@ def void(
                 fix="See `synthrelease ledger show --json` for runs and their reservations; a reservation names one charge.",
             )
         _refuse_operator(ledger, by, "void a charge on it")
+        kept = [name for name in ("checkpoint", "training.json", "archive") if (home / charges[0].run / name).exists()]
+        if kept:
+            raise UsageError(
+                f"the run {charges[0].run} still has {', '.join(kept)}: what can be looked at is not void",
+                fix="Destroy the run's folder and every copy of it first, then say so.",
+            )
         ledger.void(charges[0].reservation, who=by, statement=statement)
     text = f"cohort {cohort_name}: the charge of {run_name} is voided by {by.strip()}\n  head {ledger.head}"
     value: dict[str, Any] = {"cohort": cohort_name, "run": run_name, "by": by.strip(), "head": ledger.head}

@@ -111,7 +111,7 @@ def _privacy(answer: Answer, policy: Policy, plan: PrivacyPlan, *, cross_check: 
     hits = {float(rate): float(most) for rate, most in risk["true_positive_rate"].items()}
     given_up = relaxed(policy)
     lines = [
-        f"epsilon {up(plan.epsilon, 2)} at delta {plan.delta:.0e} per patient, Gaussian-DP mu {up(risk['mu'], 2)}",
+        f"epsilon {up(plan.epsilon, 2)} at delta {plan.delta:g} per patient, Gaussian-DP mu {up(risk['mu'], 2)}",
         *(f"without the rule {rule} (privacy.strict: false)" for rule in given_up),
     ]
     second = _second_figure(plan) if cross_check else None

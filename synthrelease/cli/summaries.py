@@ -27,7 +27,7 @@ def _claim(training: dict[str, Any]) -> str:
     privacy = training["privacy"]
     if privacy["epsilon"] is None:
         return "epsilon: none, this run makes no privacy claim"
-    return f"epsilon {privacy['epsilon']:.3f} at delta {privacy['delta']:.0e} per patient ({privacy['accountant']})"
+    return f"epsilon {privacy['epsilon']:.3f} at delta {privacy['delta']:g} per patient ({privacy['accountant']})"
 
 
 def archive_answer(console: Console, run: Run) -> int:

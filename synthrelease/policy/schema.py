@@ -141,7 +141,7 @@ class Privacy(Section):
         0.1, gt=0, le=1, description="chance that a patient takes part in a step (Poisson)"
     )
     steps: int = Field(300, ge=0, le=1_000_000, description="private gradient steps")
-    clip_norm: float = Field(1.0, gt=0, description="bound on the norm of one patient's gradient")
+    clip_norm: float = Field(1.0, ge=1e-6, le=1e6, description="bound on the norm of one patient's gradient")
     images_per_visit: int = Field(
         2, ge=1, le=64, description="images of one patient averaged in a step before clipping"
     )

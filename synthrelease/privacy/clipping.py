@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from synthrelease.privacy.gradients.block import BlockGradients, Inputs, Loss, flat_size, trained
+from synthrelease.privacy.gradients.block import LARGEST, BlockGradients, Inputs, Loss, flat_size, trained
 from synthrelease.privacy.gradients.bookkeeping import book_kept
 from synthrelease.privacy.gradients.hooked import hooked
 from synthrelease.privacy.gradients.vmapped import patient_gradients, vmapped
@@ -119,9 +119,8 @@ def clipped_joint_sum(
         found = [
             BACKENDS[t.backend](t.module, t.loss, _filled(part, block)) for t, part in zip(targets, parts, strict=True)
         ]
-        squares = torch.stack([f.squared_norms for f in found]).sum(dim=0)
-        norms = squares.sqrt()
-        finite = torch.isfinite(norms)
+        norms = torch.stack([f.squared_norms for f in found]).sum(dim=0).sqrt()
+        finite = norms < LARGEST
         factors = torch.where(finite, clip_norm / torch.clamp(norms, min=clip_norm), 0.0)
         factors[real:] = 0.0
         for total, own in zip(totals, found, strict=True):

@@ -20,6 +20,8 @@ from torch.func import functional_call
 from synthrelease.privacy.clipping import Inputs, Loss, trained
 from synthrelease.privacy.mixing_causes import Cause
 
+EXTREMES = (1e3, 1e6, 1e20, float("inf"), float("nan"))
+"""What the other rows are filled with, besides ordinary numbers."""
 CLOSE = 1e-4
 """Relative to 1 + |loss|: what another batch size may change by rounding in float32."""
 
@@ -125,6 +127,14 @@ def _by_changing(trial: _Trial, leaves: Inputs, other: Inputs, losses: Tensor) -
         mixed = {n: torch.where(_over(mine, v), v.detach(), other[n]) for n, v in leaves.items()}
         if _differ(trial(_detached(mixed)).detach()[mine], losses[mine]):
             return Cause.DETACHED
+        # A statistic may stay silent until somebody is extreme.
+        for size in EXTREMES:
+            loud = {
+                n: torch.where(_over(mine, v), v.detach(), size) if v.is_floating_point() and v.ndim > 1 else v.detach()
+                for n, v in leaves.items()
+            }
+            if _differ(trial(_detached(loud)).detach()[mine], losses[mine]):
+                return Cause.DETACHED
     return None
 
 

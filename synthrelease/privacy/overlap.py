@@ -7,7 +7,7 @@ the names of the cohorts, never how many patients they share or who.
 
 Who is one person. Two identifiers from two issuers are two people. An identifier without an issuer (a table, say) may be
 from any, so it is taken for the same identifier under every issuer: an overlap too many costs budget, one too few costs
-privacy. Upper and lower case and spaces around an identifier do not make another. Simulated patients are told apart by
+privacy. Case, spaces, padding and ways to write a letter do not make another. Simulated patients are told apart by
 the simulator's seed, since their identifiers repeat; equal seeds give equal patients, whatever the number simulated.
 
 What it cannot see: one person under two identifiers, and ledgers in another folder, which have another key.
@@ -22,6 +22,7 @@ from __future__ import annotations
 import hmac
 import os
 import struct
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,7 +90,7 @@ def digests_of(patients: Patients, key: bytes) -> PatientDigests:
 
     def digest(kind: str, *parts: str) -> bytes:
         # The length before each part: no two identifiers run into the same bytes.
-        spelled = [part.strip().casefold().encode("utf-8", "surrogateescape") for part in (kind, *parts)]
+        spelled = [_plain(part).encode("utf-8", "surrogateescape") for part in (kind, *parts)]
         message = b"patient" + b"".join(struct.pack(">I", len(part)) + part for part in spelled)
         return hmac.digest(key, message, "sha256")[:DIGEST_BYTES]
 
@@ -106,6 +107,11 @@ def digests_of(patients: Patients, key: bytes) -> PatientDigests:
         else:
             unissued.add(digest("bare", own))
     return PatientDigests(frozenset(issued), frozenset(bare), frozenset(unissued))
+
+
+def _plain(text: str) -> str:
+    """Without what makes one identifier look like two: case, spaces, padding, ways to write one letter."""
+    return " ".join(unicodedata.normalize("NFKC", text.replace("\0", " ")).casefold().split())
 
 
 def house_key(folder: Path, *, make: bool) -> bytes | None:

@@ -93,6 +93,14 @@ def no_more_uses_than_planned(facts: Facts) -> Iterator[str]:
             yield f"{m['name']} was used {m['steps']} times, planned {planned['steps']}"
 
 
+def every_release_was_counted(facts: Facts) -> Iterator[str]:
+    """A finished generator rests on every closed-form release of its plan: one that is not counted was free."""
+    ran = {str(m["name"]): m["steps"] for m in facts.ran}
+    for name, planned in facts.planned.items():
+        if not names_steps(name) and ran.get(name, 0) != planned["steps"]:
+            yield f"{name} is counted {ran.get(name, 0)} times, a finished run has {planned['steps']}"
+
+
 def steps_are_those_counted(facts: Facts) -> Iterator[str]:
     """Steps that the trainer took and steps that the account counted are one number, or one of them is wrong.
 
@@ -168,6 +176,7 @@ RULES: tuple[Rule, ...] = (
     every_mechanism_is_planned,
     noise_is_as_planned,
     no_more_uses_than_planned,
+    every_release_was_counted,
     steps_are_those_counted,
     ledger_charged_what_ran,
     plan_is_the_one_reserved,

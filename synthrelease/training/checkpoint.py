@@ -78,6 +78,12 @@ class Checkpoint:
         """Whether a run was begun here."""
         return self._run.exists()
 
+    @property
+    def counted(self) -> bool:
+        """Whether anything private was counted or kept here."""
+        lines = self.account_path.read_bytes().count(b"\n") if self.account_path.exists() else 0
+        return lines > 1 or self._moments.exists() or self._trainer.exists()
+
     def begin(self, identity: RunIdentity) -> None:
         """Note what the run is; the first thing written.
 

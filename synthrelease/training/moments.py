@@ -20,6 +20,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from synthrelease.errors import IntegrityError
 from synthrelease.privacy.account import Account
 from synthrelease.privacy.mechanism import gaussian_sum
 from synthrelease.privacy.noise import NoiseSource
@@ -156,9 +157,16 @@ def fit_moments(
         keep: Called with each sum as soon as it is released, to put it on disk.
 
     Raises:
+        IntegrityError: A sum is known that the account does not count.
         BudgetExceeded: A sum was counted by an earlier process but its value is lost; it is not drawn again.
     """
     found = dict(known or {})
+
+    if account is not None and any(account.used(name) != 1 for name in found):
+        raise IntegrityError(
+            "sums of this run are kept that its account does not count",
+            fix="Start a new run; the ledger keeps this one charged in full.",
+        )
 
     def release(name: str, blocks: Iterator[Array], dimension: int) -> Array:
         if name not in found:

@@ -200,7 +200,12 @@ def _begin(
     )
     _tell(charge, progress)
     begun = replace(identity, reservation=charge.reservation)
-    # What a process left that died before run.json never counted anything: counting comes after.
+    # A process that died before run.json never counted anything, since counting comes after; what did is not begun anew.
+    if checkpoint.counted:
+        raise IntegrityError(
+            f"the checkpoint of {identity.run} holds released values but no run.json",
+            fix="Restore run.json, or start a new run; the ledger keeps this one charged in full.",
+        )
     checkpoint.account_path.unlink(missing_ok=True)
     if plan is not None:
         Account(checkpoint.account_path, plan, begun.reservation, resume=False)

@@ -11,6 +11,9 @@ from torch import Tensor, nn
 Inputs = Mapping[str, Tensor]
 Loss = Callable[[Callable[..., Tensor], Inputs], Tensor]
 
+LARGEST = 1e15
+"""Norm from which a patient's gradient is refused like one that is not finite: its weight would be no number for float32."""
+
 CHUNK = 1024
 """Numbers added up in float32 before a sum goes on in float64: keeps the error of a squared norm near 1e-7."""
 

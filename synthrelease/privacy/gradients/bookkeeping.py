@@ -28,9 +28,6 @@ from synthrelease.privacy.gradients.layers.kept import Kept, LayerGradients
 from synthrelease.privacy.gradients.layers.linear import linear
 from synthrelease.privacy.gradients.layers.normalisation import group_norm, instance_norm, layer_norm
 
-LARGEST = 1e15
-"""Largest norm of a patient's gradient that is scaled; a larger one is refused like one that is not finite."""
-
 
 class Book(Protocol):
     """Gradients of one kind of layer; see :func:`linear` for the arguments."""
@@ -58,6 +55,7 @@ class _Note:
         self.x = x.detach()
         self.out = out
         self.version = out._version
+        self.seen_version = x._version
 
 
 class BookKept:
@@ -148,8 +146,8 @@ def book_kept(module: nn.Module, loss: Loss, inputs: Inputs) -> BookKept:
             if losses.shape != (patients * rows,):
                 raise Unsupported(f"the loss has shape {tuple(losses.shape)} for {patients * rows} rows")
             # Read after the whole forward pass: an operation in place would have changed what the layer put out.
-            if any(note.out._version != note.version for _, note in used):
-                raise Unsupported("what a layer puts out is changed in place")
+            if any(note.out._version != note.version or note.x._version != note.seen_version for _, note in used):
+                raise Unsupported("what a layer sees or puts out is changed in place")
             back: tuple[Tensor | None, ...] = torch.autograd.grad(
                 losses.sum() / rows, [note.out for _, note in used], allow_unused=True, materialize_grads=False
             )
@@ -171,8 +169,6 @@ def book_kept(module: nn.Module, loss: Loss, inputs: Inputs) -> BookKept:
         total = losses.new_zeros(patients, dtype=torch.float64)
         for layer_gradients in layers.values():
             total += layer_gradients.squared_norms()
-        # A weight for so large a gradient would be too small a number for float32; it counts as not finite.
-        total = torch.where(total < LARGEST**2, total, torch.inf)
         own_losses = losses.detach().reshape(patients, rows).mean(dim=1)
     return BookKept(module, layers, total, own_losses)
 

@@ -163,7 +163,7 @@ def spending(spent: Spending | None) -> list[str]:
             "Whether its patients are in other cohorts of the curator too, and what that adds, is not told here."
         )
     if spent.cap is not None:
-        lines.append(f"The custodian's cap is epsilon {spent.cap[0]:g} at delta {spent.cap[1]:g}.")
+        lines.append(f"The cap in the cohort's ledger is epsilon {spent.cap[0]:g} at delta {spent.cap[1]:g}.")
     if spent.policy_cap is not None:
         lines.append(f"The policy's cap for all runs on the cohort is epsilon {spent.policy_cap:g}.")
     if spent.cap is None and spent.policy_cap is None:

@@ -88,6 +88,8 @@ def test_second_moments_about_released_means_have_the_declared_sensitivity(tmp_p
     def second(only: list[int], name: str) -> Array:
         kept: dict[str, Array] = {}
         account = Account(tmp_path / name, plan, "r", resume=False)
+        for released in known:
+            account.charge(released)
         fit_moments(
             patients(archive, only), BASIS, 2, account=account, noise=NoNoise(), known=known, keep=kept.__setitem__
         )

@@ -152,7 +152,7 @@ class ConvolutionGram(Implicit):
     """Weight gradients of a convolution that are never formed."""
 
     def __init__(self, c: Convolution, x: Tensor, g: Tensor) -> None:
-        super().__init__()
+        super().__init__(g.shape[1] * g.shape[3] * g.shape[4])
         self._c, self._x, self._g = c, x, g
 
     def norms_and_reaches(self) -> tuple[Tensor, Tensor]:

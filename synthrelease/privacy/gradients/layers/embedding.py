@@ -21,7 +21,7 @@ class Lookups(Implicit):
     """
 
     def __init__(self, entries: Tensor, g: Tensor, size: int) -> None:
-        super().__init__()
+        super().__init__(entries.shape[1])
         self._entries, self._g, self._size = entries, g, size
 
     def norms_and_reaches(self) -> tuple[Tensor, Tensor]:
@@ -36,7 +36,8 @@ class Lookups(Implicit):
 
     def summed(self, weights: Tensor, counted: Tensor | None) -> Tensor:
         """See :class:`Implicit`."""
-        return self._table(self._entries.flatten(), scaled(without(self._g, counted), weights).flatten(0, 1))
+        g = scaled(without(self._g, counted).to(torch.float64), weights.to(torch.float64))
+        return self._table(self._entries.flatten(), g.flatten(0, 1)).to(self._g.dtype)
 
     def _table(self, entries: Tensor, g: Tensor) -> Tensor:
         return g.new_zeros(self._size, g.shape[1]).index_add_(0, entries, g)

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from synthrelease.privacy.gradients.block import squared_norms_of
 
-ROUNDING = 2.0**-21
-"""Eight units of rounding of float32: what a sum of products may be off by, over the sum of the products' sizes."""
-CANCELLING = 1024.0
-"""How far a patient's terms may reach beyond the norm of their sum before that patient is summed apart."""
+ROUNDING = 2.0**-24
+"""Unit of rounding of float32: a sum of T terms is off by at most T of it, over the sum of the terms' sizes."""
+TOLERATED = 5e-4
+"""Share of the norm that rounding may reach before a patient is summed apart; below the slack of the noise."""
 
 
 class LayerGradients(Protocol):
@@ -98,11 +98,15 @@ class Implicit(ABC):
     A patient's terms can be huge and cancel. The norm is then small, and what float32 makes of the sum is not; and in
     a sum over the block such terms swallow the last digits of everybody else's. So a patient whose terms reach far
     beyond their sum is taken out: that gradient is formed, and what is formed is what is measured and added. For
-    all others the norm is enlarged by what rounding may add, about 1e-6 of it.
+    all others the norm is enlarged by the most that rounding may add.
+
+    Args:
+        terms: T, of one patient.
     """
 
-    def __init__(self) -> None:
-        self._apart: dict[int, Tensor] = {}
+    def __init__(self, terms: int) -> None:
+        self._terms = terms
+        self._apart: dict[int, Tensor] | None = None
 
     @abstractmethod
     def norms_and_reaches(self) -> tuple[Tensor, Tensor]:
@@ -119,15 +123,17 @@ class Implicit(ABC):
     def squared_norms(self) -> Tensor:
         """See :class:`LayerGradients`."""
         squared, reach = self.norms_and_reaches()
-        far = torch.nonzero(reach > CANCELLING * squared.sqrt()).flatten().tolist()
+        lost = self._terms * ROUNDING * reach
+        far = torch.nonzero(lost > TOLERATED * squared.sqrt()).flatten().tolist()
         self._apart = {patient: self.formed(patient) for patient in far}
-        out = (squared.sqrt() + ROUNDING * reach).square()
+        out = (squared.sqrt() + lost).square()
         for patient, gradient in self._apart.items():
             out[patient] = squared_norms_of(gradient.reshape(1, -1))[0]
         return out
 
     def weighted_sum(self, weights: Tensor, finite: Tensor | None) -> dict[str, Tensor]:
         """See :class:`LayerGradients`; the norms were asked for before."""
+        assert self._apart is not None
         counted = finite
         if self._apart:
             counted = (

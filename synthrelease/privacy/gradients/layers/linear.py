@@ -36,7 +36,7 @@ class LinearGram(Implicit):
     """
 
     def __init__(self, x: Tensor, g: Tensor) -> None:
-        super().__init__()
+        super().__init__(x.shape[1])
         self._x, self._g = x, g
 
     def norms_and_reaches(self) -> tuple[Tensor, Tensor]:
@@ -50,8 +50,9 @@ class LinearGram(Implicit):
 
     def summed(self, weights: Tensor, counted: Tensor | None) -> Tensor:
         """See :class:`Implicit`."""
-        x, g = without(self._x, counted), scaled(without(self._g, counted), weights)
-        return g.flatten(0, 1).T @ x.flatten(0, 1)
+        # In float64, which costs little here: no number is too small or too large beside another.
+        x, g = without(self._x, counted).to(torch.float64), without(self._g, counted).to(torch.float64)
+        return (scaled(g, weights.to(torch.float64)).flatten(0, 1).T @ x.flatten(0, 1)).to(self._x.dtype)
 
 
 def linear(layer: nn.Linear, x: Tensor, g: Tensor, patients: int, wanted: Set[str], *, keep: bool) -> LayerGradients:
