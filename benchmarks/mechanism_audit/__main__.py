@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from benchmarks.mechanism_audit.faults import FAULTS, Fault
 from benchmarks.mechanism_audit.pages import page, table
@@ -136,6 +137,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5, help="runs of correct code")
     parser.add_argument("--policy", default="dp_eps8", help="policy that makes the claim")
     wanted = parser.parse_args()
+    torch.set_num_threads(1)  # so small a network gains nothing by more, and loses much on a shared machine
     console = Console()
     policy = load_policy(shipped_file("policies", wanted.policy))
     if wanted.quick:
