@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from synthrelease.errors import IntegrityError
 from synthrelease.policy.loader import policy_from
 from synthrelease.privacy import mechanism
 from synthrelease.privacy.mechanism import ClippedSum
@@ -221,7 +222,6 @@ BUGS: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], float, str]] = {
     "values that are not finite are kept": (values_that_are_not_finite_kept, float("nan"), "class_sums 1: moved"),
     "a mean in place of the sum": (a_mean_in_place_of_the_sum, 1e3, "differs"),
     "the record tells the number of patients": (the_number_of_patients_in_the_record, 0.5, "training.json differs"),
-    "a mechanism is used for some cohorts only": (one_more_release_for_some, 0.5, "mechanisms"),
 }
 
 
@@ -234,6 +234,16 @@ def test_the_replay_finds_a_seeded_bug(bug: str, tmp_path: Path, monkeypatch: py
         without, tape = trained_on(whole.without(STRANGER), MOMENTS, tmp_path / "without", Tape())
         told, _ = trained_on(whole, MOMENTS, tmp_path / "with", tape)
     assert any(sign in found for found in violations(told, without, STRANGER))
+
+
+def test_a_mechanism_that_is_used_for_some_cohorts_only_ends_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one_more_release_for_some(monkeypatch)
+    whole = spoiled(0.5)
+    trained_on(whole.without(STRANGER), MOMENTS, tmp_path / "without", Tape())
+    with pytest.raises(IntegrityError, match="class_sums is counted 0 times"):
+        trained_on(whole, MOMENTS, tmp_path / "with", Tape())
 
 
 def test_the_replay_finds_draws_that_follow_from_the_place_in_the_batch(

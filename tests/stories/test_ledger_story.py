@@ -56,8 +56,17 @@ def test_the_same_patients_under_another_name_meet_the_same_cap(house: House) ->
 def test_a_voided_run_is_neither_resumed_nor_released(house: House) -> None:
     name = house.run.name
     statement = ("--statement", "Disk wiped before anybody looked.")
-    assert house.say("ledger", "void", "--cohort", "story", "--run", name, *CARL, *statement).code == 0
-    (house.run / "audit.json").unlink()
+    void = ("ledger", "void", "--cohort", "story", "--run", name, *CARL, *statement)
+    refused = house.say(*void)
+    assert refused.code == 2
+    assert "still has checkpoint" in refused.err
+    # Somebody keeps a copy, says that there is none, and puts it back.
+    run, kept = house.run, house.home.parent / "kept"
+    run.rename(kept)
+    assert house.say(*void).code == 0
+    kept.rename(run)
+    assert house.say("sample", "--run", name).code == 6
+    (run / "audit.json").unlink()
     resumed = house.say("train", "--policy", house.policy, "--resume")
     assert resumed.code == 6
     assert "was voided" in resumed.err
