@@ -20,7 +20,7 @@ from math import inf, isfinite, sqrt
 from typing import Any
 
 from synthrelease.errors import PolicyError
-from synthrelease.records.ledger import Ledger
+from synthrelease.records.ledger import Charge, Ledger
 
 FINE = 1e-4
 COARSE = 1e-3
@@ -138,17 +138,21 @@ def epsilon_of(mechanisms: Iterable[Mechanism], delta: float, interval: float = 
     return 0.0 if loss is None else max(0.0, float(loss.get_epsilon_for_delta(delta)))
 
 
-def mechanisms_of(ledger: Ledger) -> tuple[Mechanism, ...]:
-    """Every mechanism charged to a cohort: what spent runs ran, and open reservations in full."""
-    return tuple(Mechanism.from_json(m) for charge in ledger.charges() for m in charge.mechanisms)
+def mechanisms_of(charges: Iterable[Charge]) -> tuple[Mechanism, ...]:
+    """Every mechanism that was charged: what spent runs ran, and open reservations in full."""
+    return tuple(Mechanism.from_json(m) for charge in charges for m in charge.mechanisms)
+
+
+def charged_epsilon(charges: Sequence[Charge], delta: float, further: Sequence[Mechanism] = ()) -> float:
+    """Epsilon of everything charged, and of more; infinite with a run without privacy."""
+    if any(charge.unbounded for charge in charges):
+        return inf
+    return epsilon_of([*mechanisms_of(charges), *further], delta)
 
 
 def composed_epsilon(ledger: Ledger, delta: float, *, further: Sequence[Mechanism] = ()) -> float:
     """Epsilon of a cohort over all its runs, at one delta; infinite once a run without privacy is on the ledger."""
-    charges = ledger.charges()
-    if any(charge.unbounded for charge in charges):
-        return inf
-    return epsilon_of([*mechanisms_of(ledger), *further], delta)
+    return charged_epsilon(ledger.charges(), delta, further)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from synthrelease.privacy.accounting import Mechanism, epsilon_of
 from synthrelease.privacy.calibration import mu_of_steps
 
 MARKS = (0.0, 0.1, 0.25, 0.5, 0.75, 1.0)
-# Coarser than any figure that is claimed: still an upper bound, less than 0.01 above, and quick.
+# Coarser than any figure that is claimed: still an upper bound, and quick.
 _SKETCH = 5e-3
 
 

@@ -17,7 +17,7 @@ from scipy.special import log_ndtr, ndtr
 
 from synthrelease.errors import PolicyError
 from synthrelease.privacy.accounting import COARSE, FINE, Mechanism, check_target, epsilon_of
-from synthrelease.privacy.names import GRADIENT_STEPS as GRADIENT_STEPS
+from synthrelease.privacy.names import GRADIENT_STEPS
 
 TOLERANCE = 0.005
 

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from math import floor, inf
+from math import floor
 
-from synthrelease.privacy.accounting import COARSE, Mechanism, epsilon_of, privacy_loss
+from synthrelease.privacy.accounting import COARSE, Mechanism, charged_epsilon, privacy_loss
 from synthrelease.privacy.overlap import PatientDigests, house_key, noted_patients
 from synthrelease.records.ledger import Cap, Charge, Ledger
 
@@ -103,10 +103,7 @@ def shelf(ledger: Ledger, arriving: PatientDigests | None = None) -> Shelf:
 
 def composed(books: Iterable[Book], delta: float, further: Sequence[Mechanism] = ()) -> float:
     """Epsilon of everything charged to some books, and of more; infinite with a run without privacy."""
-    charges = [charge for book in books for charge in book.charges]
-    if any(charge.unbounded for charge in charges):
-        return inf
-    return epsilon_of([*(Mechanism.from_json(m) for charge in charges for m in charge.mechanisms), *further], delta)
+    return charged_epsilon([charge for book in books for charge in book.charges], delta, further)
 
 
 @dataclass(frozen=True)

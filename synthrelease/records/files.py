@@ -22,11 +22,13 @@ from synthrelease.errors import IntegrityError, UnsuitableData
 PARTIAL = ".partial-"
 
 
-def _partial_beside(path: Path) -> Path:
+def partial_beside(path: Path) -> Path:
+    """A temporary name in the folder of ``path``, to write under before a rename."""
     return path.with_name(f"{PARTIAL}{path.name}-{secrets.token_hex(4)}")
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Put the names in a folder on disk."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -40,7 +42,7 @@ def atomic_write_bytes(path: Path, content: bytes) -> None:
     Raises:
         UnsuitableData: The disk is full or the folder cannot be written; the old file is untouched.
     """
-    partial = _partial_beside(path)
+    partial = partial_beside(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with partial.open("wb") as stream:
@@ -48,7 +50,7 @@ def atomic_write_bytes(path: Path, content: bytes) -> None:
             stream.flush()
             os.fsync(stream.fileno())
         os.replace(partial, path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except OSError as error:
         partial.unlink(missing_ok=True)
         raise UnsuitableData(
@@ -109,7 +111,7 @@ def _exchange(first: Path, second: Path) -> None:
     here, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
     if rename is not None and rename(here, os.fsencode(first), here, os.fsencode(second), exchange) == 0:
         return
-    aside = _partial_beside(second)
+    aside = partial_beside(second)
     os.rename(second, aside)
     os.rename(first, second)
     os.rename(aside, first)
@@ -129,18 +131,18 @@ def atomic_folder(target: Path) -> Iterator[Path]:
     Raises:
         UnsuitableData: The disk is full or the place cannot be written.
     """
-    partial = _partial_beside(target)
+    partial = partial_beside(target)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         partial.mkdir()
         yield partial
         if target.exists():
             _exchange(partial, target)
-            _sync_folder(target.parent)
+            sync_folder(target.parent)
             shutil.rmtree(partial, ignore_errors=True)
         else:
             os.rename(partial, target)
-            _sync_folder(target.parent)
+            sync_folder(target.parent)
     except OSError as error:
         shutil.rmtree(partial, ignore_errors=True)
         raise UnsuitableData(

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from synthrelease.errors import IntegrityError, UnsuitableData
-from synthrelease.records.files import canonical_json
+from synthrelease.records.files import canonical_json, sync_folder
 from synthrelease.records.ledger_entry import GENESIS, LEDGER_SCHEMA, Entry, Event, hash_of
 from synthrelease.records.ledger_lock import folder_locked
 
@@ -162,9 +162,5 @@ class LedgerChain:
             os.close(descriptor)
         if new:  # its name, and that of a folder made for it, must outlive a power cut as the entry does
             for place in (self.path.parent, self.path.parent.parent):
-                folder = os.open(place, os.O_RDONLY)
-                try:
-                    os.fsync(folder)
-                finally:
-                    os.close(folder)
+                sync_folder(place)
         return entry

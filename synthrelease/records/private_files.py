@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import secrets
 from pathlib import Path
 
 from synthrelease.errors import UnsuitableData
-from synthrelease.records.files import PARTIAL
+from synthrelease.records.files import PARTIAL, partial_beside, sync_folder
 
 
 def write_private(path: Path, content: bytes) -> None:
@@ -27,7 +26,7 @@ def write_private(path: Path, content: bytes) -> None:
         except OSError:
             partial.unlink(missing_ok=True)
             raise
-        _sync(path.parent)
+        sync_folder(path.parent)
     except OSError as error:
         raise _refused(path, error) from error
 
@@ -49,14 +48,14 @@ def create_private(path: Path, content: bytes) -> bytes:
             return path.read_bytes()
         finally:
             partial.unlink(missing_ok=True)
-        _sync(path.parent)
+        sync_folder(path.parent)
     except OSError as error:
         raise _refused(path, error) from error
     return content
 
 
 def _written_beside(path: Path, content: bytes) -> Path:
-    partial = path.with_name(f"{PARTIAL}{path.name}-{secrets.token_hex(4)}")
+    partial = partial_beside(path)
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as stream:
@@ -67,14 +66,6 @@ def _written_beside(path: Path, content: bytes) -> Path:
         partial.unlink(missing_ok=True)
         raise
     return partial
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _refused(path: Path, error: OSError) -> UnsuitableData:

@@ -23,13 +23,12 @@ from synthrelease.generators.registry import build
 from synthrelease.policy.schema import Policy
 from synthrelease.privacy.account import Account
 from synthrelease.privacy.clipping import Backend
-from synthrelease.privacy.gradients.trial import problem
-from synthrelease.privacy.isolation import assert_patients_isolated
 from synthrelease.privacy.mechanism import gaussian_sum
 from synthrelease.privacy.noise import NoiseSource, OsNoise
 from synthrelease.privacy.plan import PrivacyPlan
 from synthrelease.records.progress import Progress
 from synthrelease.training import moments
+from synthrelease.training.backends import TRIAL_ROWS, backend_for
 from synthrelease.training.canaries import Planted, WithCanaries, coordinates, with_probe
 from synthrelease.training.canary_phantoms import phantom_store
 from synthrelease.training.loop import Stepper, groups_of, no_images, private_gradient, step_together
@@ -198,9 +197,5 @@ def _backend(player: Player, spec: Spec, plan: PrivacyPlan) -> Backend:
     rng = torch.Generator().manual_seed(0)
     # Two rows of an ordinary patient, then of two canaries.
     labels = torch.tensor([0, 0, spec.classes, spec.classes, spec.classes + 1, spec.classes + 1])
-    inputs = player.draw(replace(no_images(spec, 6, rng), labels=labels), rng)
-    assert_patients_isolated(player.module, player.loss, inputs)
-    if plan.backend != "fast":
-        return plan.backend
-    by_patient = {name: value.reshape(3, 2, *value.shape[1:]) for name, value in inputs.items()}
-    return "fast" if problem(player.module, player.loss, by_patient) is None else "vmap"
+    inputs = player.draw(replace(no_images(spec, TRIAL_ROWS, rng), labels=labels), rng)
+    return backend_for(player, inputs, plan.backend)[0]

@@ -24,10 +24,9 @@ from synthrelease.policy.schema import DiffusionGenerator, Policy
 from synthrelease.privacy.account import Account
 from synthrelease.privacy.accounting import EpsilonMeter, meter
 from synthrelease.privacy.clipping import Backend
-from synthrelease.privacy.gradients.trial import problem
-from synthrelease.privacy.isolation import assert_patients_isolated
 from synthrelease.privacy.noise import NoiseSource
 from synthrelease.records.progress import Progress
+from synthrelease.training.backends import TRIAL_ROWS, backend_for
 from synthrelease.training.checkpoint import Array, Checkpoint, Position
 from synthrelease.training.events import EventLog
 from synthrelease.training.interrupt import StopRequest
@@ -108,21 +107,13 @@ class TrainingRun:
         rng = torch.Generator().manual_seed(0)
         for player in players:
             if player.sees_real:
-                inputs = player.draw(no_images(self.spec, 4, rng), rng)
-                assert_patients_isolated(player.module, player.loss, inputs)
-                self._backends[player.name] = self._backend(player, rng)
-
-    def _backend(self, player: Player, rng: torch.Generator) -> Backend:
-        assert self.account is not None
-        wanted = self.account.plan.backend
-        if wanted != "fast":
-            return wanted
-        inputs = player.draw(no_images(self.spec, 6, rng), rng)
-        found = problem(player.module, player.loss, {n: v.reshape(3, 2, *v.shape[1:]) for n, v in inputs.items()})
-        if found is None:
-            return "fast"
-        self.progress.note(f"gradients of {player.name} are taken patient by patient, which is slower: {found}")
-        return "vmap"
+                inputs = player.draw(no_images(self.spec, TRIAL_ROWS, rng), rng)
+                backend, why = backend_for(player, inputs, self.account.plan.backend)
+                if why is not None:
+                    self.progress.note(
+                        f"gradients of {player.name} are taken patient by patient, which is slower: {why}"
+                    )
+                self._backends[player.name] = backend
 
     def _moments(self) -> MomentsGenerator:
         settings = self.policy.generator

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from synthrelease.cli.group import run
 from synthrelease.privacy.accounting import Mechanism, epsilon_of
 from synthrelease.privacy.budget import reserve, settle
 from synthrelease.privacy.overlap import KEY_FILE, Patients
@@ -30,31 +27,13 @@ PLAN = PrivacyPlan(
 )
 
 
-@dataclass(frozen=True)
-class Said:
-    """What the verb answered."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
-Say = Callable[..., Said]
+Say = Callable[..., Any]
 
 
 @pytest.fixture
-def say(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Say:
-    def speak(*words: object) -> Said:
-        capsys.readouterr()
-        code = run(["ledger", *(str(word) for word in words), "--ledger", str(tmp_path)])
-        out, err = capsys.readouterr()
-        return Said(code, out, err)
-
-    return speak
+def say(say: Say, tmp_path: Path) -> Say:
+    """Runs ``synthrelease ledger`` on the ledgers of the test."""
+    return lambda *words: say("ledger", *words, "--ledger", tmp_path)
 
 
 def charge(folder: Path, name: str, cohort: str = "chest", plan: PrivacyPlan | None = PLAN, patient: int = 1) -> str:
@@ -81,7 +60,7 @@ def chest(tmp_path: Path) -> Ledger:
     return ledger
 
 
-def cap(say: Say, epsilon: float, *more: object, by: str = "Carl Custodian", cohort: str = "chest") -> Said:
+def cap(say: Say, epsilon: float, *more: object, by: str = "Carl Custodian", cohort: str = "chest") -> Any:
     return say("cap", "--cohort", cohort, "--epsilon", epsilon, "--delta", "1e-5", "--by", by, *more)
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from synthrelease.privacy.account import Account
 from synthrelease.privacy.accounting import Mechanism
-from synthrelease.privacy.calibration import GRADIENT_STEPS
+from synthrelease.privacy.names import GRADIENT_STEPS
 from synthrelease.privacy.plan import GaussianRelease, PrivacyPlan
 
 

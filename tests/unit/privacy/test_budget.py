@@ -51,7 +51,7 @@ def test_a_reservation_counts_in_full_until_it_is_settled(ledger: Ledger, plan: 
     assert composed_epsilon(ledger, 1e-5) == pytest.approx(epsilon_of(plan.mechanisms, 1e-5))
     settle(ledger, charge.reservation, [replace(plan.mechanisms[0]), replace(plan.mechanisms[1], steps=2)])
     assert composed_epsilon(ledger, 1e-5) < epsilon_of(plan.mechanisms, 1e-5)
-    assert [m.steps for m in mechanisms_of(ledger)] == [1, 2]
+    assert [m.steps for m in mechanisms_of(ledger.charges())] == [1, 2]
 
 
 def test_a_second_run_adds_to_the_first(ledger: Ledger, plan: PrivacyPlan) -> None:

@@ -11,8 +11,8 @@ import pytest
 
 from synthrelease.errors import BudgetExceeded, IntegrityError, UnsuitableData
 from synthrelease.privacy.account import Account
-from synthrelease.privacy.calibration import GRADIENT_STEPS
 from synthrelease.privacy.mechanism import ClippedSum, clip_rows, gaussian_sum, noisy_sum
+from synthrelease.privacy.names import GRADIENT_STEPS
 from synthrelease.privacy.noise import SLACK, OsNoise
 from synthrelease.privacy.plan import PrivacyPlan
 
