@@ -89,7 +89,9 @@ class CohortSettings(Section):
         "phantom", description="phantom, or a folder of DICOM files, or a folder or CSV file that is a table"
     )
     reader: Literal["auto", "dicom", "table"] = Field("auto", description="how a folder is read")
-    modality: Literal["DX"] = Field("DX", description="DICOM image class of the synthetic archive")
+    modality: Literal["DX", "CR", "CT", "MR", "MG", "US", "OT"] = Field(
+        "DX", description="Modality of the cohort; names the image class of the synthetic archive, see archive.image_class"
+    )
     body_part: Annotated[str, Field(pattern=r"^[A-Z ]{2,16}$")] = Field(
         "CHEST", description="Body Part Examined, a DICOM term"
     )
@@ -202,10 +204,39 @@ class DiffusionGenerator(Section):
 GeneratorSettings = Annotated[MomentsGenerator | DiffusionGenerator, Field(discriminator="name")]
 
 
-class ArchiveSettings(Section):
-    """What is sampled."""
+class MaskSettings(Section):
+    """How masks are written. The defaults are what every common reader opens."""
 
-    images: int = Field(1000, ge=1, le=10_000_000, description="synthetic images, one per synthetic patient")
+    kind: Literal["binary", "labelmap"] = Field(
+        "binary", description="binary: one plane a segment, may overlap; labelmap: one number a pixel, few readers yet"
+    )
+    compression: Literal["none", "rle", "jpeg-ls", "jpeg-2000"] = Field(
+        "none", description="lossless; rle and jpeg-ls for label maps only; many archives refuse compressed binary masks"
+    )
+    one_file_per_segment: bool = Field(
+        False, description="a file for each segment, for readers built on GDCM (SimpleITK)"
+    )
+
+
+class ArchiveSettings(Section):
+    """What is sampled, and the form it is written in."""
+
+    images: int = Field(1000, ge=1, le=10_000_000, description="synthetic images")
+    images_per_patient: int = Field(
+        1,
+        ge=1,
+        le=99,
+        description="images filed under one synthetic patient; they are drawn one by one and share a class, no anatomy",
+    )
+    image_class: Literal["DX", "CT", "MR", "MG", "SC"] | None = Field(
+        None, description="DICOM image class; empty: by cohort.modality (DX and CR: DX; CT; MR; MG; others: SC)"
+    )
+    bits: Literal[12, 16] = Field(12, description="bits stored a pixel")
+    masks: MaskSettings = Field(default_factory=MaskSettings)
+    reports: bool = Field(False, description="a structured report (TID 1500) of its label beside every image")
+    license: Text = Field(
+        "See TERMS.md of the release.", description="terms named in the archive's Croissant metadata: a name or an address"
+    )
     class_shares: dict[Word, float] | None = Field(
         None, description="public share of each class; empty: equal shares. Never measured on the cohort"
     )

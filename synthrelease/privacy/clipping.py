@@ -11,7 +11,8 @@ stays flat and a patient's gradient does not depend on how many others were draw
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
@@ -109,6 +110,13 @@ def clipped_joint_sum(
     Returns:
         The clipped sum, gradients of the targets one after the other, and each target's mean finite loss.
     """
+    with _whole_float32():
+        return _summed(targets, blocks, clip_norm, block)
+
+
+def _summed(
+    targets: Sequence[Target], blocks: Iterable[Sequence[Inputs]], clip_norm: float, block: int
+) -> tuple[ClippedSum, tuple[float, ...]]:
     totals = [torch.zeros(flat_size(t.module), dtype=torch.float64) for t in targets]
     patients = clipped = refused = 0
     seen: list[list[float]] = [[] for _ in targets]
@@ -132,6 +140,20 @@ def clipped_joint_sum(
             losses += [float(x) for x in own.losses[:real] if torch.isfinite(x)]
     means = tuple(float(np.mean(losses)) if losses else float("nan") for losses in seen)
     return ClippedSum(torch.cat(totals).numpy(), clip_norm, patients, clipped, refused), means
+
+
+@contextmanager
+def _whole_float32() -> Iterator[None]:
+    """Forbid TF32, which keeps 10 bits of a float32's 23: a norm from such products could lie below the gradient it clips.
+
+    PyTorch lets convolutions use it on CUDA unless told otherwise.
+    """
+    convolutions, products = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = convolutions, products
 
 
 def _filled(part: Inputs, block: int) -> Inputs:

@@ -160,6 +160,20 @@ def test_an_empty_draw_is_zero_and_not_an_error() -> None:
     assert not found.total.any()
 
 
+def test_no_product_of_a_sum_is_rounded_to_tf32(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[bool, bool]] = []
+
+    def watched(forward: Callable[..., Tensor], inputs: Mapping[str, Tensor]) -> Tensor:
+        seen.append((torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32))
+        return loss(forward, inputs)
+
+    monkeypatch.setattr(torch.backends.cuda.matmul, "allow_tf32", True)
+    clipped_gradient_sum(network(), watched, [draws(2, 2)], 0.5, block=2)
+    assert set(seen) == {(False, False)}
+    assert torch.backends.cudnn.allow_tf32
+    assert torch.backends.cuda.matmul.allow_tf32
+
+
 def test_a_block_is_never_cut_short() -> None:
     with pytest.raises(ValueError, match="more than"):
         clipped_gradient_sum(network(), loss, [draws(5, 2)], 0.5, block=4)
