@@ -90,7 +90,8 @@ class CohortSettings(Section):
     )
     reader: Literal["auto", "dicom", "table"] = Field("auto", description="how a folder is read")
     modality: Literal["DX", "CR", "CT", "MR", "MG", "US", "OT"] = Field(
-        "DX", description="Modality of the cohort; names the image class of the synthetic archive, see archive.image_class"
+        "DX",
+        description="Modality of the cohort; names the image class of the synthetic archive, see archive.image_class",
     )
     body_part: Annotated[str, Field(pattern=r"^[A-Z ]{2,16}$")] = Field(
         "CHEST", description="Body Part Examined, a DICOM term"
@@ -211,7 +212,8 @@ class MaskSettings(Section):
         "binary", description="binary: one plane a segment, may overlap; labelmap: one number a pixel, few readers yet"
     )
     compression: Literal["none", "rle", "jpeg-ls", "jpeg-2000"] = Field(
-        "none", description="lossless; rle and jpeg-ls for label maps only; many archives refuse compressed binary masks"
+        "none",
+        description="lossless; rle and jpeg-ls for label maps only; many archives refuse compressed binary masks",
     )
     one_file_per_segment: bool = Field(
         False, description="a file for each segment, for readers built on GDCM (SimpleITK)"
@@ -235,7 +237,8 @@ class ArchiveSettings(Section):
     masks: MaskSettings = Field(default_factory=MaskSettings)
     reports: bool = Field(False, description="a structured report (TID 1500) of its label beside every image")
     license: Text = Field(
-        "See TERMS.md of the release.", description="terms named in the archive's Croissant metadata: a name or an address"
+        "See TERMS.md of the release.",
+        description="terms named in the archive's Croissant metadata: a name or an address",
     )
     class_shares: dict[Word, float] | None = Field(
         None, description="public share of each class; empty: equal shares. Never measured on the cohort"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import pytest
 import torch
@@ -160,14 +160,22 @@ def test_an_empty_draw_is_zero_and_not_an_error() -> None:
     assert not found.total.any()
 
 
-def test_no_product_of_a_sum_is_rounded_to_tf32(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def tf32_wanted() -> Iterator[None]:
+    """A user who asked for TF32 everywhere."""
+    torch.backends.cuda.matmul.allow_tf32 = True
+    yield
+    torch.backends.cuda.matmul.allow_tf32 = False
+
+
+@pytest.mark.usefixtures("tf32_wanted")
+def test_no_product_of_a_sum_is_rounded_to_tf32() -> None:
     seen: list[tuple[bool, bool]] = []
 
     def watched(forward: Callable[..., Tensor], inputs: Mapping[str, Tensor]) -> Tensor:
         seen.append((torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32))
         return loss(forward, inputs)
 
-    monkeypatch.setattr(torch.backends.cuda.matmul, "allow_tf32", True)
     clipped_gradient_sum(network(), watched, [draws(2, 2)], 0.5, block=2)
     assert set(seen) == {(False, False)}
     assert torch.backends.cudnn.allow_tf32
