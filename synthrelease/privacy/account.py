@@ -14,6 +14,7 @@ from pathlib import Path
 
 from synthrelease.errors import BudgetExceeded, IntegrityError, UnsuitableData
 from synthrelease.privacy.accounting import Mechanism
+from synthrelease.privacy.high_water import HighWater
 from synthrelease.privacy.plan import GaussianRelease, PrivacyPlan
 from synthrelease.records.files import atomic_write_bytes, canonical_json
 
@@ -27,21 +28,32 @@ class Account:
         path: The file; it is never rewritten, only added to.
         plan: What may be used, and how often.
         reservation: Hash of the ledger entry that pays for the plan.
+        mark: Kept where a restored copy of the account does not reach; None for a run that is not kept.
+        resume: Go on with the account in the file; else it must not exist.
+
+    Raises:
+        IntegrityError: The file is there already, or is not this run's, or counts less than the mark.
     """
 
-    def __init__(self, path: Path, plan: PrivacyPlan, reservation: str, *, resume: bool) -> None:
+    def __init__(
+        self, path: Path, plan: PrivacyPlan, reservation: str, *, mark: HighWater | None = None, resume: bool
+    ) -> None:
         self.plan = plan
         self.reservation = reservation
         self._path = path
+        self._mark = mark
         self._used = {m.name: 0 for m in plan.mechanisms}
         if len(self._used) != len(plan.mechanisms):
             raise ValueError("two mechanisms of the plan have one name")
         header = {"schema": ACCOUNT_SCHEMA, "plan": plan.digest, "reservation": reservation}
         if resume:
             self._read(header)
+            self._require_mark_reached()
         elif path.exists():
             raise IntegrityError(f"{path.name} exists already: the run was started before", fix="Go on with --resume.")
         else:
+            if mark is not None:
+                mark.begin()
             atomic_write_bytes(path, canonical_json(header) + b"\n")
 
     def _read(self, header: dict[str, str]) -> None:
@@ -68,6 +80,22 @@ class Account:
         # A torn last line was not flushed, so no noise was drawn on it.
         if len(whole) != len(content):
             os.truncate(self._path, len(whole))
+
+    def _require_mark_reached(self) -> None:
+        if self._mark is None:
+            return
+        noted = self._mark.used()
+        for number, name in enumerate(self._used):
+            if noted.pop(number, 0) > self._used[name]:
+                raise IntegrityError(
+                    "the checkpoint is older than the uses noted beside the ledger: it was restored from a copy",
+                    fix="Its later noise was drawn already. Start a new run; the ledger keeps this one charged in full.",
+                )
+        if noted:
+            raise IntegrityError(
+                "the ledger's mark of this run's uses names mechanisms that the plan lacks",
+                fix="Restore the folder of ledgers, or start a new run.",
+            )
 
     def used(self, name: str) -> int:
         """How often a mechanism was counted so far."""
@@ -100,6 +128,8 @@ class Account:
             raise UnsuitableData(
                 f"cannot write {self._path.name}: {error.strerror}", fix="Free space, then resume the run."
             ) from error
+        if self._mark is not None:
+            self._mark.note(list(self._used).index(name))
         self._used[name] += 1
         return release
 

@@ -140,11 +140,14 @@ class Checkpoint:
         content = save({k: v.contiguous() for k, v in tensors.items()}, metadata={"record": record})
         atomic_write_bytes(self._trainer, content)
 
-    def load(self) -> tuple[Position, dict[str, Tensor]] | None:
+    def load(self, account: Account | None) -> tuple[Position, dict[str, Tensor]] | None:
         """The last state kept, or None when none was.
 
+        Args:
+            account: Of the run; it must count all that it counted when the state was kept.
+
         Raises:
-            IntegrityError: The file is damaged.
+            IntegrityError: The file is damaged, or the account counts less than it did.
         """
         if not self._trainer.exists():
             return None
@@ -152,9 +155,17 @@ class Checkpoint:
             with safe_open(str(self._trainer), framework="pt") as stream:
                 record: dict[str, Any] = json.loads(stream.metadata()["record"])
                 tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
-            return Position(**record["position"]), tensors
+            position = Position(**record["position"])
+            kept = {m["name"]: int(m["steps"]) for m in record["account"]}
         except (SafetensorError, ValueError, KeyError, TypeError, OSError) as error:
             raise _damaged(self._trainer) from error
+        now = {m.name: m.steps for m in account.mechanisms()} if account else {}
+        if any(now.get(name, 0) < steps for name, steps in kept.items()):
+            raise IntegrityError(
+                "the account counts less than when the weights were kept",
+                fix="Start a new run; the ledger keeps this one charged in full.",
+            )
+        return position, tensors
 
 
 def _damaged(path: Path) -> IntegrityError:

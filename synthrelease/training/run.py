@@ -152,7 +152,7 @@ class TrainingRun:
 
     def _steps(self, generator: Generator, moments: MomentsGenerator | None, settings: DiffusionGenerator) -> Position:
         warm_up = settings.warmup_steps if moments is not None else 0
-        kept = self.checkpoint.load()
+        kept = self.checkpoint.load(self.account)
         position = self._caught_up(Position(WARM_UP if warm_up else STEPS, 0, 0, 0) if kept is None else kept[0])
         steppers = self._steppers(generator, settings, position.stage)
         if kept is not None:

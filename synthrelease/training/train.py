@@ -18,6 +18,7 @@ from synthrelease.policy.loader import policy_digest
 from synthrelease.policy.schema import Policy
 from synthrelease.privacy.account import Account
 from synthrelease.privacy.budget import reserve, settle
+from synthrelease.privacy.high_water import mark_of
 from synthrelease.privacy.noise import NoiseSource, OsNoise
 from synthrelease.privacy.overlap import Patients
 from synthrelease.privacy.plan import PrivacyPlan
@@ -135,7 +136,8 @@ def train_with(
     else:
         patients = Patients(patient_ids, policy.cohort.phantom.seed if policy.cohort.source == "phantom" else None)
         identity = _begin(policy, plan, identity, checkpoint, ledger, progress, patients)
-    account = Account(checkpoint.account_path, plan, identity.reservation, resume=True) if plan else None
+    mark = mark_of(ledger.path, identity.reservation)
+    account = Account(checkpoint.account_path, plan, identity.reservation, mark=mark, resume=True) if plan else None
     spec = spec_of(policy)
     with listening() as stop:
         run = TrainingRun(
@@ -208,7 +210,8 @@ def _begin(
         )
     checkpoint.account_path.unlink(missing_ok=True)
     if plan is not None:
-        Account(checkpoint.account_path, plan, begun.reservation, resume=False)
+        mark = mark_of(ledger.path, begun.reservation)
+        Account(checkpoint.account_path, plan, begun.reservation, mark=mark, resume=False)
     checkpoint.begin(begun)
     return begun
 

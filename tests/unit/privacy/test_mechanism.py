@@ -11,6 +11,7 @@ import pytest
 
 from synthrelease.errors import BudgetExceeded, IntegrityError, UnsuitableData
 from synthrelease.privacy.account import Account
+from synthrelease.privacy.high_water import mark_of
 from synthrelease.privacy.mechanism import ClippedSum, clip_rows, gaussian_sum, noisy_sum
 from synthrelease.privacy.names import GRADIENT_STEPS
 from synthrelease.privacy.noise import SLACK, OsNoise
@@ -157,3 +158,40 @@ def test_a_count_that_cannot_be_written_releases_nothing(account: Account, tmp_p
     with pytest.raises(UnsuitableData, match="account"):
         account.charge(GRADIENT_STEPS)
     assert account.used(GRADIENT_STEPS) == 0
+
+
+def marked(folder: Path, plan: PrivacyPlan, *, resume: bool) -> Account:
+    """The account of a run whose uses are noted beside the ledger as well."""
+    mark = mark_of(folder / "ledgers" / "chest.jsonl", "r" * 64)
+    return Account(folder / "account.jsonl", plan, "r" * 64, mark=mark, resume=resume)
+
+
+def test_an_account_restored_from_an_older_copy_is_refused(plan: PrivacyPlan, tmp_path: Path) -> None:
+    account = marked(tmp_path, plan, resume=False)
+    account.charge(GRADIENT_STEPS)
+    copy = (tmp_path / "account.jsonl").read_bytes()
+    account.charge(GRADIENT_STEPS)
+    assert marked(tmp_path, plan, resume=True).used(GRADIENT_STEPS) == 2
+    (tmp_path / "account.jsonl").write_bytes(copy)
+    with pytest.raises(IntegrityError, match="restored from a copy"):
+        marked(tmp_path, plan, resume=True)
+
+
+def test_an_account_ahead_of_its_mark_goes_on(plan: PrivacyPlan, tmp_path: Path) -> None:
+    """A process killed between the two writes, or a power cut: what was counted is the larger."""
+    account = marked(tmp_path, plan, resume=False)
+    account.charge(GRADIENT_STEPS)
+    account.charge(GRADIENT_STEPS)
+    mark = tmp_path / "ledgers" / "chest.uses" / ("r" * 64)
+    mark.write_bytes(mark.read_bytes()[:1])
+    assert marked(tmp_path, plan, resume=True).used(GRADIENT_STEPS) == 2
+
+
+def test_without_its_mark_nothing_goes_on(plan: PrivacyPlan, tmp_path: Path) -> None:
+    account = marked(tmp_path, plan, resume=False)
+    account.charge(GRADIENT_STEPS)
+    (tmp_path / "ledgers" / "chest.uses" / ("r" * 64)).unlink()
+    with pytest.raises(UnsuitableData, match="mark"):
+        account.charge(GRADIENT_STEPS)
+    with pytest.raises(IntegrityError, match="missing"):
+        marked(tmp_path, plan, resume=True)

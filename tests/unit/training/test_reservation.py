@@ -183,7 +183,7 @@ def test_a_copy_of_a_run_cannot_spend_its_reservation_a_second_time(
     assert len(ledger.charges()) == 1
 
 
-def test_a_copy_that_was_under_way_when_the_run_was_settled_gets_no_record(
+def test_of_two_copies_under_way_the_second_is_refused_and_neither_draws_again(
     train: Train, ledger: Ledger, tmp_path: Path
 ) -> None:
     rules = policy("diffusion", "private")
@@ -199,9 +199,25 @@ def test_a_copy_that_was_under_way_when_the_run_was_settled_gets_no_record(
                 self.overtaken = True
                 train(rules, resume=True)
 
-    with pytest.raises(IntegrityError, match="another copy"):
+    with pytest.raises(IntegrityError, match="restored from a copy"):
         train(rules, home="copy", resume=True, progress=Overtaking())
-    assert not (tmp_path / "copy" / "run" / "training.json").exists()
+    assert not list(tmp_path.glob("*/run/training.json"))
+    (charge,) = ledger.charges()
+    assert not charge.settled
+
+
+def test_a_copy_is_stopped_before_it_draws_when_another_drew_meanwhile(train: Train, tmp_path: Path) -> None:
+    rules = policy("diffusion", "private")
+    with pytest.raises(Interrupted):
+        train(rules, stop_after=6)
+    (mark,) = tmp_path.glob("**/*.uses/*")
+
+    class Elsewhere(Silent):
+        def step(self, done: int, facts: str = "") -> None:
+            mark.write_bytes(mark.read_bytes() + b"\0")
+
+    with pytest.raises(IntegrityError, match="another copy"):
+        train(rules, resume=True, progress=Elsewhere())
 
 
 def test_cohorts_that_share_patients_are_told_by_name(train: Train, tmp_path: Path) -> None:
