@@ -77,11 +77,13 @@ def show(
 def verify(
     cohort_name: str | None, home: Path, ledger_home: Path | None, expect: str | None, as_json: bool, quiet: bool
 ) -> int:
-    """Check the chain of entries, and the patient digests beside it."""
+    """Check the chain of entries, the patient digests beside it, and that every use has its reservation."""
     from synthrelease.errors import UsageError
+    from synthrelease.privacy.high_water import require_ledgers_of_uses
     from synthrelease.privacy.overlap import house_key, noted_patients
 
     ledgers = _ledgers(ledger_home or home / "ledgers", cohort_name)
+    require_ledgers_of_uses(ledger_home or home / "ledgers")
     if expect is not None and len(ledgers) != 1:
         raise UsageError("--expect goes with one cohort", fix="Name it with --cohort.")
     texts, values = [], []

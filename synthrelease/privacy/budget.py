@@ -10,6 +10,7 @@ from typing import Any
 from synthrelease.errors import BudgetExceeded, IntegrityError
 from synthrelease.privacy.accounting import ACCOUNTANT, Mechanism, epsilon_of
 from synthrelease.privacy.forecast import Forecast, forecast
+from synthrelease.privacy.high_water import require_ledgers_of_uses
 from synthrelease.privacy.overlap import Patients, digests_of, house_key, note_patients
 from synthrelease.privacy.plan import PrivacyPlan
 from synthrelease.records.ledger import Charge, Event, Ledger, State
@@ -73,6 +74,7 @@ def reserve(
         claimed = _claimed(ledger, run, body)
         if claimed is not None:
             return claimed
+        require_ledgers_of_uses(ledger.path.parent)
         key = house_key(ledger.path.parent, make=patients is not None and bool(patients.ids))
         arriving = digests_of(patients, key) if patients is not None and key is not None else None
         seen = forecast(ledger, plan, lifetime_epsilon=lifetime_epsilon, enforce=enforce, arriving=arriving)

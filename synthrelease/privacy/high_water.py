@@ -17,6 +17,9 @@ from collections import Counter
 from pathlib import Path
 
 from synthrelease.errors import IntegrityError, UnsuitableData
+from synthrelease.records.ledger import Ledger
+
+SUFFIX = ".uses"
 
 
 class HighWater:
@@ -91,4 +94,20 @@ class HighWater:
 
 def mark_of(ledger: Path, reservation: str) -> HighWater:
     """The mark of a reservation on the ledger in that file."""
-    return HighWater(ledger.parent / f"{ledger.stem}.uses" / reservation)
+    return HighWater(ledger.parent / (ledger.stem + SUFFIX) / reservation)
+
+
+def require_ledgers_of_uses(folder: Path) -> None:
+    """A use that was noted has a reservation that pays for it: else a ledger was deleted, or restored from an older copy.
+
+    Raises:
+        IntegrityError: A ledger is missing or lacks a reservation that was used; or one is broken.
+    """
+    for uses in sorted(folder.glob(f"*{SUFFIX}")):
+        ledger = Ledger(uses.with_suffix(".jsonl"))
+        reserved = {charge.reservation for charge in ledger.history()}
+        if any(mark.name not in reserved for mark in uses.iterdir()):
+            raise IntegrityError(
+                f"{ledger.path.name} lacks a reservation that a run has used: it was deleted, or restored from an older copy",
+                fix="Restore the whole folder of ledgers from its newest copy.",
+            )

@@ -250,3 +250,19 @@ def test_simulated_cohorts_of_other_seeds_share_nobody(train: Train) -> None:
     train(rules)
     train(other, name="two", cohort="others", progress=notes)
     assert notes.notes == []
+
+
+@pytest.mark.parametrize("loss", ["deleted", "older copy"])
+def test_a_ledger_that_lost_a_used_reservation_is_refused(
+    train: Train, ledger: Ledger, tmp_path: Path, loss: str
+) -> None:
+    rules = policy("moments", "private")
+    train(rules)
+    older = ledger.path.read_bytes()
+    train(rules, name="two")
+    if loss == "deleted":
+        ledger.path.unlink()
+    else:
+        ledger.path.write_bytes(older)
+    with pytest.raises(IntegrityError, match="lacks a reservation"):
+        train(rules, name="three")
