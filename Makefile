@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: install demo test lint real bench clean
+.PHONY: install demo test lint clients look real bench clean
 
 install: .venv/.installed
 
@@ -25,6 +25,18 @@ lint: install
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# Orthanc, OHIF in a browser, dcmqi, dcmjs, DCMTK: all fetched, all demanded; about ten minutes.
+clients: install
+	clients/install servers browser python driver viewer
+	SYNTHRELEASE_CLIENTS=all $(BIN)/python -m pytest tests/clients
+
+# An archive in a local Orthanc and in OHIF, until Ctrl-C; the newest run's unless ARCHIVE=FOLDER says another.
+look: ARCHIVE ?= $(firstword $(shell ls -dt runs/*/archive 2>/dev/null))
+look: install
+	$(if $(ARCHIVE),,$(error There is no archive in runs/: make demo writes one, or say ARCHIVE=FOLDER))
+	-clients/install servers viewer
+	$(BIN)/python -m clients "$(ARCHIVE)"
+
 real: install
 	$(BIN)/python -m benchmarks.real
 
@@ -32,4 +44,4 @@ bench: install
 	$(BIN)/python -m benchmarks.dp_step
 
 clean:
-	rm -rf .venv build *.egg-info
+	rm -rf .venv build *.egg-info clients/web/node_modules

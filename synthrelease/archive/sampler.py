@@ -2,59 +2,82 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from synthrelease.archive.writer import SampleBatch
+from synthrelease.archive.samples import SampleBatch, Samples, shard_size
+from synthrelease.errors import UsageError
 from synthrelease.generators.protocol import Generator
-
-BATCH = 64
+from synthrelease.records.digests import digest_of
 
 
 def label_draw(
-    classes: Sequence[str], shares: Mapping[str, float] | None, images: int, seed: int
-) -> npt.NDArray[np.int64]:
-    """Class index of every sample: exact public shares (largest remainder), in a seeded order.
+    classes: Sequence[str],
+    shares: Mapping[str, float] | None,
+    images: int,
+    seed: int,
+    images_per_patient: int = 1,
+) -> npt.NDArray[np.uint8]:
+    """Class index of every sample: exact public shares (largest remainder), in a seeded order, patient by patient.
 
     Args:
-        classes: Class names in order.
-        shares: Share of each class, summing to 1; classes left out get none. None: equal shares.
+        classes: Class names in order, at most 256.
+        shares: Share of each class, summing to 1; classes left out get none. None: equal shares. Of patients, since
+            all images of a patient have one class.
         images: Number of samples.
         seed: Of the order; not a secret.
+        images_per_patient: So many consecutive samples are one patient; the last patient may have fewer.
 
     Returns:
-        (images,) int64.
+        (images,) uint8: one byte an image is all that grows with their number.
 
     >>> np.bincount(label_draw(("a", "b"), {"a": 0.75, "b": 0.25}, 8, seed=0)).tolist()
     [6, 2]
+    >>> label_draw(("a", "b"), None, 5, seed=1, images_per_patient=2).tolist()
+    [0, 0, 1, 1, 0]
     """
-    wanted = np.array([1 / len(classes) if shares is None else shares.get(name, 0.0) for name in classes]) * images
+    if len(classes) > 256:
+        raise UsageError(f"{len(classes)} classes", fix="Use at most 256.")
+    patients = -(-images // images_per_patient)
+    wanted = np.array([1 / len(classes) if shares is None else shares.get(name, 0.0) for name in classes]) * patients
     counts = np.floor(wanted).astype(np.int64)
-    # A share of 1/3 of 10 leaves one image over: the largest remainders get one more each.
-    for index in np.argsort(counts - wanted, kind="stable")[: images - int(counts.sum())]:
+    # A share of 1/3 of 10 leaves one patient over: the largest remainders get one more each.
+    for index in np.argsort(counts - wanted, kind="stable")[: patients - int(counts.sum())]:
         counts[index] += 1
-    labels = np.repeat(np.arange(len(classes), dtype=np.int64), counts)
-    return np.random.default_rng(seed).permutation(labels)
+    labels = np.repeat(np.arange(len(classes), dtype=np.uint8), counts)
+    return np.repeat(np.random.default_rng(seed).permutation(labels), images_per_patient)[:images]
 
 
-def draw_samples(generator: Generator, labels: npt.NDArray[np.int64], seed: int) -> Iterator[SampleBatch]:
-    """Sample one image with masks for each label, batch by batch.
+def generated_samples(
+    generator: Generator,
+    labels: npt.NDArray[np.uint8],
+    seed: int,
+    *,
+    edition: str,
+    images_per_patient: int = 1,
+) -> Samples:
+    """One image with masks for each label, shard by shard.
 
     Args:
         generator: Trained.
         labels: (n,) class indices.
-        seed: Of the draw. Batch b uses its own stream of (seed, b), so any batch can be drawn again alone.
-
-    Yields:
-        Batches of at most 64 samples, in the order of ``labels``.
+        seed: Of the draw. Shard s uses its own stream of (seed, s), so any shard can be drawn again alone.
+        edition: Digest of the generator.
+        images_per_patient: Gives the shards their size.
     """
-    for number, start in enumerate(range(0, len(labels), BATCH)):
-        part = labels[start : start + BATCH]
-        stream = np.random.SeedSequence([seed, number]).generate_state(1, np.uint64)[0]
+    size = shard_size(images_per_patient)
+
+    def draw(shard: int) -> SampleBatch:
+        part = labels[shard * size : (shard + 1) * size].astype(np.int64)
+        stream = np.random.SeedSequence([seed, shard]).generate_state(1, np.uint64)[0]
         rng = torch.Generator().manual_seed(int(stream >> np.uint64(1)))
         with torch.inference_mode():
             batch = generator.sample(torch.from_numpy(part), rng)
-        yield SampleBatch(batch.images.numpy(), batch.masks.numpy(), part)
+        return SampleBatch(batch.images.numpy(), batch.masks.numpy(), part)
+
+    drawn = hashlib.sha256(labels.tobytes()).hexdigest()
+    return Samples(digest_of(["generated 1", edition, seed, size, drawn]), draw)

@@ -1,72 +1,49 @@
-"""A folder of synthetic patients as DICOM files, whole or not at all.
+"""A folder of synthetic patients as DICOM files: whole or not at all, and never begun twice.
 
-    P = number of samples, in order
-    for patient in 1..P:            DICOM/P000001/S0000001/I0000001   image
-                                    DICOM/P000001/S0000001/M0000001   masks
-    labels.csv, README.md
-    rename the finished folder to its name
+    plan = settings, source of the samples, templates
+    hold the archive's lock; sweep what other plans left
+    for shard of the plan:                       (whole patients, about 64 images)
+        finished before a kill and still whole?  take it over
+        else: draw its samples, fill the templates, write, enter it into the journal
+    labels.csv, manifest lines out of the journal; README.md, croissant.json
+    put the finished folder in its place
 
-File names have at most 8 characters and no extension, so a DICOMDIR stays possible (PS3.10, section 8.2). What is
-written depends on the samples and the settings only, not on the batches, the number of processes or the clock.
+What is written depends on the plan alone: not on the number of processes, on kills in between, or on the clock. Memory
+does not grow with the number of images: what is known of a finished shard is in the journal, on disk.
 """
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
-import multiprocessing
 import os
-import re
-import shutil
-import signal
-import threading
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Future, ProcessPoolExecutor
+from collections.abc import Iterator, Mapping
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
-from multiprocessing.connection import wait
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-
-from synthrelease.archive.patient import (
-    MASK_THRESHOLD,
-    ArchiveSettings,
-    file_bytes,
-    image_of,
-    levels_of,
-    masks_of,
-    patient_id,
+from synthrelease.archive.crew import Crew, crew
+from synthrelease.archive.journal import Entry, Partial, partial_of, sweep_others
+from synthrelease.archive.lock import only_writer
+from synthrelease.archive.samples import (
+    Contents,
+    SampleBatch,
+    Samples,
+    contents_of,
+    held_samples,
+    shard_count,
+    shard_range,
 )
-from synthrelease.archive.recipients import recipients_readme
-from synthrelease.errors import UnsuitableData, UsageError
-from synthrelease.records.files import PARTIAL, atomic_folder
+from synthrelease.archive.shard import ShardWriter
+from synthrelease.archive.texts import CROISSANT, README, header_line, other_texts
+from synthrelease.dicom.release.settings import ArchiveSettings
+from synthrelease.dicom.release.templates import ReleaseTemplates, release_templates
+from synthrelease.errors import IntegrityError, UnsuitableData, UsageError
+from synthrelease.records.digests import digest_of, digest_of_file
+from synthrelease.records.files import atomic_write_json, put_in_place, read_json
+from synthrelease.records.manifest import MANIFEST, ManifestWriter, problems
+from synthrelease.records.progress import Progress, Silent
 
-__all__ = ["ArchiveRecord", "ArchiveSettings", "SampleBatch", "write_archive"]
-
-MOST_PATIENTS = 9_999_999
-"""Seven digits after the P of a folder name of 8 characters."""
-
-_COLUMNS = ("file", "sop_instance_uid", "patient_id", "label", "mask_file")
-_PATIENTS_A_TASK = 32
-
-
-@dataclass(frozen=True)
-class SampleBatch:
-    """Samples as a generator makes them.
-
-    Attributes:
-        images: (n, 1, H, W) float32 in [-1, 1].
-        masks: (n, K, H, W) float32 in [0, 1], inside from 0.5 on; K is the number of segments.
-        labels: (n,) int, an index into the settings' classes.
-    """
-
-    images: npt.NDArray[np.float32]
-    masks: npt.NDArray[np.float32]
-    labels: npt.NDArray[np.int64]
+__all__ = ["ArchiveRecord", "ArchiveSettings", "SampleBatch", "Samples", "held_samples", "write_archive"]
 
 
 @dataclass(frozen=True)
@@ -74,213 +51,192 @@ class ArchiveRecord:
     """What was written.
 
     Attributes:
-        patients: Number of synthetic patients; one image each.
+        patients: Number of synthetic patients.
         images: Number of image files.
         segmentations: Number of segmentation files.
+        reports: Number of report files.
         labels: Number of images by class name, every class included.
-        size_bytes: Of all files together.
-        files: SHA-256 by path relative to the archive, sorted by path; every file of the archive.
+        manifest: SHA-256 of the manifest, which names every other file with its digest: the archive's digest.
+        files: Number of files that the manifest names.
+        size_bytes: Of those together.
+        taken_over: Images that an interrupted writer of the same plan had finished.
     """
 
     patients: int
     images: int
     segmentations: int
+    reports: int
     labels: Mapping[str, int]
+    manifest: str
+    files: int
     size_bytes: int
-    files: Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class _Task:
-    """A run of consecutive patients for one process; `first` counts from 1."""
-
-    folder: Path
-    settings: ArchiveSettings
-    first: int
-    levels: npt.NDArray[np.uint16]
-    masks: npt.NDArray[np.bool_]
-    labels: list[int]
-
-
-@dataclass(frozen=True)
-class _Written:
-    """What one task wrote: rows of labels.csv, and path to (SHA-256, bytes)."""
-
-    rows: list[tuple[str, ...]]
-    files: dict[str, tuple[str, int]]
+    taken_over: int = 0
 
 
 def write_archive(
     folder: Path,
-    samples: Iterable[SampleBatch],
+    samples: Samples,
     settings: ArchiveSettings,
     *,
     processes: int = 1,
-    progress: Callable[[int], None] | None = None,
+    progress: Progress | None = None,
 ) -> ArchiveRecord:
     """Write the samples as a DICOM archive; an archive that stands there is replaced when the new one is whole.
 
+    A writer that was killed, or failed for want of space, left what it had finished in a hidden folder; a writer of
+    the same plan goes on from there and gives the same bytes.
+
     Args:
         folder: The archive's place.
-        samples: Read once, batch by batch; at most a few batches are held at a time.
+        samples: Drawn shard by shard; a few shards are held at a time.
         settings: What all files share.
         processes: How many write; 1 writes in this process. The files are the same for any number.
-        progress: Called with the number of patients written so far.
+        progress: Told the number of images written so far, and whether an interrupted archive is gone on with.
 
     Returns:
-        Counts, and the digest of every file for the caller's record.
+        Counts, and the digest of the whole.
 
     Raises:
-        UsageError: `processes` below 1, or a label or mask count that the settings do not have.
-        UnsuitableData: No sample, a wrong shape, a value that is not finite, or no space; nothing is changed.
+        UsageError: `processes` below 1, another writer at this archive, or a label that the settings do not have.
+        UnsuitableData: Samples that do not fit, a value that is not finite, or no space; the old archive stays.
     """
     if processes < 1:
         raise UsageError(f"processes is {processes}", fix="Use 1 or more.")
-    rows: list[tuple[str, ...]] = []
-    files: dict[str, tuple[str, int]] = {}
-
-    def collect(written: _Written) -> None:
-        rows.extend(written.rows)
-        files.update(written.files)
-        if progress is not None:
-            progress(len(rows))
-
-    _sweep_own_partials(folder)
-    with atomic_folder(folder) as partial:
-        tasks = _tasks(partial, samples, settings)
-        if processes == 1:
-            for task in tasks:
-                collect(_write(task))
-        else:
-            _write_in_parallel(tasks, processes, collect)
-        if not rows:
-            raise UnsuitableData("there is no sample to write", fix="Ask for at least one synthetic patient.")
-        counts = Counter(row[3] for row in rows)
-        labels = {name: counts[name] for name in settings.classes}
-        files["labels.csv"] = _save(partial / "labels.csv", _csv(rows))
-        files["README.md"] = _save(partial / "README.md", recipients_readme(settings, labels).encode("utf-8"))
-        # One flush for all files: the rename must not reach the disk before what it names.
-        os.sync()
-    return ArchiveRecord(
-        patients=len(rows),
-        images=len(rows),
-        segmentations=sum(bool(row[4]) for row in rows),
-        labels=labels,
-        size_bytes=sum(size for _, size in files.values()),
-        files={path: files[path][0] for path in sorted(files)},
-    )
-
-
-def _tasks(folder: Path, samples: Iterable[SampleBatch], settings: ArchiveSettings) -> Iterator[_Task]:
-    first = 1
-    size: tuple[int, ...] | None = None
-    for batch in samples:
-        _check(batch, settings)
-        if size is not None and batch.images.shape[2:] != size:
-            raise UnsuitableData(
-                f"a batch of size {batch.images.shape[2:]} follows one of size {size}", fix="Use one image size."
-            )
-        size = batch.images.shape[2:]
-        levels = levels_of(batch.images[:, 0])
-        masks = batch.masks >= MASK_THRESHOLD
-        for start in range(0, len(levels), _PATIENTS_A_TASK):
-            part = slice(start, start + _PATIENTS_A_TASK)
-            labels = [int(label) for label in batch.labels[part]]
-            if first + len(labels) - 1 > MOST_PATIENTS:
-                raise UnsuitableData(f"more than {MOST_PATIENTS} patients", fix="Split the release.")
-            yield _Task(folder, settings, first, levels[part], masks[part], labels)
-            first += len(labels)
+    progress = progress or Silent()
+    templates = release_templates(settings)
+    partial = partial_of(folder, _plan(samples, templates))
+    with only_writer(folder) as lock:
+        sweep_others(folder, partial)
+        record = _put_in_place_before(folder, partial)
+        if record is None:
+            try:
+                partial.make()
+                writer = ShardWriter(templates, partial)
+                with crew(processes, writer, lock) as hands:
+                    taken_over = _take_over(hands, partial, settings, progress)
+                    _write_rest(hands, samples, settings, taken_over, progress)
+                images = sum(len(shard_range(shard, settings)) for shard in taken_over)
+                record = replace(_finish(partial, settings), taken_over=images)
+                # One flush for all files: the new name must not reach the disk before what it names.
+                os.sync()
+                put_in_place(partial.content, folder)
+            except OSError as error:
+                raise UnsuitableData(
+                    f"cannot write the folder {folder.name}: {error.strerror or type(error).__name__}",
+                    fix="Free space or choose another --out, then run again: what is written is not written twice.",
+                ) from error
+            except BrokenProcessPool as error:
+                raise UnsuitableData(
+                    "a writing process was ended from outside, most often for lack of memory",
+                    fix="Run again with fewer processes: what is written is not written twice.",
+                ) from error
+            except (UsageError, UnsuitableData):
+                partial.remove()  # nothing can come of this plan
+                raise
+        partial.remove()
+    return record
 
 
-def _check(batch: SampleBatch, settings: ArchiveSettings) -> None:
-    images, masks, labels = batch.images, batch.masks, batch.labels
-    if images.ndim != 4 or images.shape[1] != 1 or 0 in images.shape[2:]:
-        raise UnsuitableData(f"images of shape {images.shape}", fix="Give (n, 1, rows, columns).")
-    expected = (len(images), len(settings.segments), *images.shape[2:])
-    if masks.shape != expected or not np.isfinite(masks).all():
-        raise UnsuitableData(
-            f"masks of shape {masks.shape}, or not finite; {expected} expected", fix="Give one plane a segment."
-        )
-    if labels.shape != (len(images),) or not np.issubdtype(labels.dtype, np.integer):
-        raise UnsuitableData(
-            f"labels of shape {labels.shape} and type {labels.dtype}", fix="Give one integer an image."
-        )
-    if len(labels) and not (labels.min() >= 0 and labels.max() < len(settings.classes)):
-        raise UsageError(
-            f"a label lies outside the {len(settings.classes)} classes", fix="Name every class in the policy."
-        )
+def _plan(samples: Samples, templates: ReleaseTemplates) -> str:
+    """Digest of everything that the archive's bytes follow from; the templates stand for the software's versions."""
+    forms = [
+        [*map(str, key), hashlib.sha256(form.content).hexdigest(), [asdict(slot) for slot in form.slots]]
+        for key, form in templates.forms.items()
+    ]
+    return digest_of([templates.settings.to_json(), samples.digest, forms])
 
 
-def _write(task: _Task) -> _Written:
-    """Write one task's patients below its folder."""
-    rows: list[tuple[str, ...]] = []
-    files: dict[str, tuple[str, int]] = {}
-    for offset, label in enumerate(task.labels):
-        number = task.first + offset
-        place = f"DICOM/P{number:06d}/S0000001"
-        (task.folder / place).mkdir(parents=True)
-        image = image_of(task.levels[offset], number, task.settings)
-        image_file, mask_file = f"{place}/I0000001", ""
-        files[image_file] = _save(task.folder / image_file, file_bytes(image))
-        if task.settings.segments:
-            mask_file = f"{place}/M0000001"
-            masks = masks_of(image, task.masks[offset], task.settings.segments, number, task.settings)
-            files[mask_file] = _save(task.folder / mask_file, file_bytes(masks))
-        uid = str(image.SOPInstanceUID)
-        rows.append((image_file, uid, patient_id(number), task.settings.classes[label], mask_file))
-    return _Written(rows, files)
-
-
-def _write_in_parallel(tasks: Iterator[_Task], processes: int, collect: Callable[[_Written], None]) -> None:
-    """Write by several processes; results are collected in order and few tasks wait at a time."""
-    # Spawned, not forked: the caller may hold threads of a deep-learning library.
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(processes, mp_context=context, initializer=_obey_parent)
-    waiting: deque[Future[_Written]] = deque()
+def _put_in_place_before(folder: Path, partial: Partial) -> ArchiveRecord | None:
+    """The record of a writer of this plan that was killed after its archive had taken the name; None when none was."""
     try:
-        for task in tasks:
-            waiting.append(pool.submit(_write, task))
-            if len(waiting) > 2 * processes:
-                collect(waiting.popleft().result())
-        while waiting:
-            collect(waiting.popleft().result())
-    except BrokenProcessPool as error:
-        raise UnsuitableData(
-            "a writing process was ended from outside, most often for lack of memory", fix="Use fewer processes."
-        ) from error
-    finally:
-        pool.shutdown(cancel_futures=True)
+        record = ArchiveRecord(**read_json(partial.record))
+        if digest_of_file(folder / MANIFEST) != record.manifest or any(problems(folder)):
+            return None
+    except (IntegrityError, OSError, TypeError):
+        return None
+    return replace(record, taken_over=record.images)
 
 
-def _obey_parent() -> None:
-    """Leave Ctrl-C to the parent, and end with it: nobody would collect what an orphan writes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        threading.Thread(target=_end_after, args=(parent.sentinel,), daemon=True).start()
+def _take_over(hands: Crew, partial: Partial, settings: ArchiveSettings, progress: Progress) -> frozenset[int]:
+    """Shards that are finished, each hashed again."""
+    noted = (shard for shard in partial.noted() if shard < shard_count(settings))
+    found = frozenset(shard for shard in hands.each(_taken_over, noted) if shard is not None)
+    if found:
+        images = sum(len(shard_range(shard, settings)) for shard in found)
+        progress.note(f"going on with an interrupted archive: {images} of {settings.images} images are written")
+    return found
 
 
-def _end_after(sentinel: int) -> None:
-    wait([sentinel])
-    os._exit(1)
+def _write_rest(
+    hands: Crew, samples: Samples, settings: ArchiveSettings, finished: frozenset[int], progress: Progress
+) -> None:
+    def tasks() -> Iterator[Contents]:
+        for shard in range(shard_count(settings)):
+            if shard not in finished:
+                yield contents_of(shard, samples.draw(shard), settings)
+
+    done = sum(len(shard_range(shard, settings)) for shard in finished)
+    for images in hands.each(_written, tasks()):
+        done += images
+        progress.step(done)
 
 
-def _save(path: Path, content: bytes) -> tuple[str, int]:
-    path.write_bytes(content)
-    return hashlib.sha256(content).hexdigest(), len(content)
+def _written(writer: ShardWriter, contents: Contents) -> int:
+    return writer.write(contents).images
 
 
-def _csv(rows: list[tuple[str, ...]]) -> bytes:
-    stream = io.StringIO()
-    table = csv.writer(stream, lineterminator="\n")
-    table.writerow(_COLUMNS)
-    table.writerows(rows)
-    return stream.getvalue().encode("utf-8")
+def _taken_over(writer: ShardWriter, shard: int) -> int | None:
+    return shard if writer.taken_over(shard) is not None else None
 
 
-def _sweep_own_partials(folder: Path) -> None:
-    """Remove what killed writers of this very archive left; other writers' unfinished work stays."""
-    name = re.compile(re.escape(f"{PARTIAL}{folder.name}-") + "[0-9a-f]{8}")
-    for leftover in folder.parent.glob(f"{PARTIAL}*"):
-        if name.fullmatch(leftover.name):
-            shutil.rmtree(leftover, ignore_errors=True)
+def _finish(partial: Partial, settings: ArchiveSettings) -> ArchiveRecord:
+    """Everything but the DICOM files, out of the journal, streaming; writes the record."""
+    counts = [0] * len(settings.classes)
+    size = 0
+    table = hashlib.sha256()
+    manifest_path, table_path = partial.content / MANIFEST, partial.content / "labels.csv"
+    with manifest_path.open("wb") as listing, table_path.open("wb") as rows:
+        manifest = ManifestWriter(listing)
+
+        def add_rows(lines: bytes) -> None:
+            rows.write(lines)
+            table.update(lines)
+
+        add_rows(header_line(settings))
+        for entry in _entries(partial, settings):
+            manifest.add_lines(entry.manifest.encode("ascii"))
+            add_rows(entry.rows.encode("utf-8"))
+            counts = [a + b for a, b in zip(counts, entry.labels, strict=True)]
+            size += entry.size_bytes
+        labels_digest = table.hexdigest()
+        # In byte order: DICOM/... , README.md, croissant.json, labels.csv
+        texts = other_texts(settings, counts, labels_digest)
+        for path in (README, CROISSANT):
+            (partial.content / path).write_bytes(texts[path])
+            manifest.add(path, hashlib.sha256(texts[path]).hexdigest())
+            size += len(texts[path])
+        manifest.add("labels.csv", labels_digest)
+        size += rows.tell()
+    record = ArchiveRecord(
+        patients=settings.patients,
+        images=settings.images,
+        segmentations=settings.images * settings.mask_files,
+        reports=settings.images * settings.reports,
+        labels=dict(zip(settings.classes, counts, strict=True)),
+        manifest=manifest.digest,
+        files=manifest.files,
+        size_bytes=size,
+    )
+    atomic_write_json(partial.record, asdict(record))
+    return record
+
+
+def _entries(partial: Partial, settings: ArchiveSettings) -> Iterator[Entry]:
+    for shard in range(shard_count(settings)):
+        entry = partial.entry(shard)
+        if entry is None:
+            raise IntegrityError(
+                "the journal of the archive was damaged while it was written",
+                fix="Run again: damaged parts are redone.",
+            )
+        yield entry

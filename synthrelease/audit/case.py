@@ -16,6 +16,7 @@ from synthrelease.errors import UnsuitableData
 from synthrelease.features.descriptors import at_audit_resolution
 
 if TYPE_CHECKING:
+    from synthrelease.audit.expectation import Expectation
     from synthrelease.cohort.store import CohortStore
 
 FloatArray = npt.NDArray[np.float32]
@@ -98,6 +99,8 @@ class AuditCase:
         segments: Mask names by mask channel.
         real_folder: Where the private files lie, for the scan of headers; None: not given.
         synthetic_folder: Where the outgoing files lie; None: not given.
+        expectation: What every outgoing file must be, rebuilt from the frozen policy; None: synthrelease did not write
+            them, or its policy is not at hand.
     """
 
     train: ImageSet
@@ -107,6 +110,7 @@ class AuditCase:
     segments: tuple[str, ...]
     real_folder: Path | None = None
     synthetic_folder: Path | None = None
+    expectation: Expectation | None = None
 
     def __post_init__(self) -> None:
         roles = [self.train, self.synthetic] + ([self.holdout] if self.holdout is not None else [])
@@ -171,6 +175,7 @@ def case_from_stores(
     *,
     real_folder: Path | None = None,
     synthetic_folder: Path | None = None,
+    expectation: Expectation | None = None,
 ) -> AuditCase:
     """The case of a private store (with its recorded split) and a synthetic store (read back like any archive).
 
@@ -194,6 +199,7 @@ def case_from_stores(
         tuple(ours.segments),
         real_folder,
         synthetic_folder,
+        expectation,
     )
 
 

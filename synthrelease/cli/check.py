@@ -22,6 +22,7 @@ def command(policies: tuple[str, ...], schema: bool, resolved: bool, as_json: bo
     """
     import json
 
+    from synthrelease.dicom.release.settings import release_settings
     from synthrelease.errors import PolicyError, UsageError
     from synthrelease.policy.loader import load_policy, policy_digest
     from synthrelease.policy.loader import resolved as spelled_out
@@ -42,6 +43,12 @@ def command(policies: tuple[str, ...], schema: bool, resolved: bool, as_json: bo
             policy = load_policy(shipped_file("policies", name))
         except (PolicyError, UsageError) as error:
             problems += error.message.splitlines()
+            worst = error.exit_code
+            continue
+        try:
+            release_settings(policy, edition="", software_version="0")
+        except UsageError as error:
+            problems.append(f"{name}: {error.message}")
             worst = error.exit_code
             continue
         good.append({"policy": name, "digest": policy_digest(policy), "resolved": spelled_out(policy)})

@@ -52,6 +52,13 @@ def dry_run(command: F) -> F:
     return click.option("--dry-run", is_flag=True, help="Say what would happen, write nothing.")(command)
 
 
+def passphrase_file(command: F) -> F:
+    return click.option(
+        "--passphrase-file", type=click.Path(path_type=Path), metavar="FILE",
+        help="The key's passphrase is the first line of FILE; default: ask.",
+    )(command)  # fmt: skip
+
+
 def resume(command: F) -> F:
     return click.option("--resume", is_flag=True, help="Go on with an interrupted run of the same policy.")(command)
 

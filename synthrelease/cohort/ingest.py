@@ -13,22 +13,21 @@ from pathlib import Path
 import numpy as np
 
 from synthrelease.cohort.growing import GrowingArray
+from synthrelease.cohort.processes import Workers
 from synthrelease.cohort.readers import reader_for
-from synthrelease.cohort.resample import fit
+from synthrelease.cohort.shrinking import Shrunk, TakenIn
 from synthrelease.cohort.split import SplitDraw, draw_split, set_aside
 from synthrelease.cohort.store import (
     ARRAYS,
     IDS,
-    IMAGE_STEPS,
     IMAGES,
     MANIFEST,
-    MASK_STEPS,
     MASKS,
     REFUSALS,
     CohortManifest,
     CohortStore,
 )
-from synthrelease.cohort.types import CohortReader, SourceImage
+from synthrelease.cohort.types import CohortReader
 from synthrelease.errors import UnsuitableData
 from synthrelease.policy.schema import CohortSettings
 from synthrelease.records.files import PARTIAL, atomic_folder, atomic_write_json
@@ -47,6 +46,7 @@ def ingest(
     progress: Callable[[int], None] | None = None,
     minimum_patients: int = MINIMUM_PATIENTS,
     reader: CohortReader | None = None,
+    processes: int | None = None,
 ) -> CohortStore:
     """Read a source into a store.
 
@@ -59,22 +59,29 @@ def ingest(
         progress: Called with the number of files and rows seen so far.
         minimum_patients: Fewer are refused; only with `split`.
         reader: Read from this instead of what `reader_for` finds.
+        processes: That read, when there are many files; None: one a processor. The store does not depend on it.
 
     Returns:
         The opened store.
 
     Raises:
-        UnsuitableData: No usable image, a class without a patient, too few patients, or a full disk. The message
+        UnsuitableData: No usable image, a class without a patient, too few patients, or a reading process that was
+            ended from outside. The message
             counts the refusals by reason and names nobody.
         UsageError: The source is not there, or its table cannot be used.
     """
     reader = reader or reader_for(settings, source, archive=split is None)
+    taken_in = TakenIn(settings, reader)
     for leftover in target.parent.glob(f"{PARTIAL}{target.name}-*"):
         shutil.rmtree(leftover, ignore_errors=True)  # private pixels that a killed run left behind
     with atomic_folder(target) as folder:
         folder.chmod(0o700)
-        with _Taking(settings, folder) as taking, (folder / REFUSALS).open("w", encoding="utf-8") as refusals:
-            for seen, item in enumerate(reader.read(), start=1):
+        with (
+            Workers(processes) as workers,
+            _Taking(settings, folder) as taking,
+            (folder / REFUSALS).open("w", encoding="utf-8") as refusals,
+        ):
+            for seen, item in enumerate(taken_in.items(workers), start=1):
                 if isinstance(item, Refusal):
                     taking.refused[item.reason.value] += 1
                     line = {
@@ -88,8 +95,7 @@ def ingest(
                 if progress is not None:
                     progress(seen)
             taking.judge(minimum_patients if split is not None else 1, every_class=split is not None)
-        notes: Counter[str] = getattr(reader, "notes", None) or Counter()
-        taking.finish(split, notes)
+        taking.finish(split, taken_in.notes)
     return CohortStore.open(target)
 
 
@@ -118,19 +124,13 @@ class _Taking:
         self._images.close()
         self._masks.close()
 
-    def take(self, image: SourceImage) -> None:
+    def take(self, image: Shrunk) -> None:
         """Write one image."""
-        resolution = self._settings.resolution
-        levels = (fit(image.pixels, resolution, -1.0) + 1) * np.float32(IMAGE_STEPS / 2)
-        self._images.append(np.clip(np.rint(levels), 0, IMAGE_STEPS))
-        if image.masks is None:
-            self._masks.append(np.zeros(self._masks.row_shape))
-        else:
-            coverage = fit(image.masks.astype(np.float32), resolution, 0.0)
-            self._masks.append(np.clip(np.rint(coverage * MASK_STEPS), 0, MASK_STEPS))
+        self._images.append(image.levels)
+        self._masks.append(np.zeros(self._masks.row_shape) if image.coverage is None else image.coverage)
         self._labels.append(self._index[image.label])
         self._patient.append(self._patients.setdefault(image.patient_id, len(self._patients)))
-        self._has_mask.append(image.masks is not None)
+        self._has_mask.append(image.coverage is not None)
         self._ids.append(image.image_id)
         self._digests.append(image.pixel_digest)
 

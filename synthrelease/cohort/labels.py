@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from synthrelease.cohort.types import patient_key
 from synthrelease.errors import UsageError
 from synthrelease.records.refusals import Reason
 
@@ -81,13 +82,15 @@ class Labels:
     Attributes:
         classes: The policy's classes.
         by_key: The class as written, by instance UID, patient id or image; empty when an attribute holds it. Private.
-        by_patient: Whether the keys are patient ids.
+        by_patient: Whether the keys are patients.
+        issuers: Whether these keys tell the issuer of the patient id too, as `patient_key` does.
         disputed: Keys that have two classes. Private.
     """
 
     classes: Sequence[str]
     by_key: dict[str, str] = field(default_factory=dict)
     by_patient: bool = False
+    issuers: bool = False
     disputed: frozenset[str] = frozenset()
 
     def of(self, key: str) -> str | Reason:
@@ -132,9 +135,25 @@ def labels_from(path: Path, classes: Sequence[str], key: str, column: str) -> La
         raise UsageError(
             f"the label table has no column {missing!r}", fix="Name its columns in cohort.label: key and column."
         )
+    issuers = issuer_column(table) if key == "PatientID" else None
     by_key: dict[str, str] = {}
     disputed = set()
-    for name, cell in zip(keys, cells, strict=True):
-        if plain_name(by_key.setdefault(name, cell)) != plain_name(cell):
-            disputed.add(name)
-    return Labels(classes, by_key, by_patient=key == "PatientID", disputed=frozenset(disputed))
+    for index, (name, cell) in enumerate(zip(keys, cells, strict=True)):
+        if not name:
+            continue  # it would name every image without an id
+        whole = name if issuers is None else patient_key(issuers[index], name)
+        if plain_name(by_key.setdefault(whole, cell)) != plain_name(cell):
+            disputed.add(whole)
+    return Labels(
+        classes,
+        by_key,
+        by_patient=key == "PatientID",
+        issuers=issuers is not None,
+        disputed=frozenset(disputed),
+    )
+
+
+def issuer_column(table: Table) -> list[str] | None:
+    """Who gave each row's patient id; None when the table does not tell."""
+    column = table.column("IssuerOfPatientID")
+    return table.column("issuer") if column is None else column

@@ -1,4 +1,4 @@
-"""The masks of one image, gathered from every segmentation that refers to it, in the order of the policy's segments."""
+"""The masks of one image, gathered from every file that speaks of it, in the order of the policy's segments."""
 
 from __future__ import annotations
 
@@ -10,12 +10,17 @@ from pathlib import Path
 import numpy as np
 
 from synthrelease.cohort.labels import plain_name
+from synthrelease.cohort.pictures import is_nifti, read_mask
 from synthrelease.cohort.types import BoolArray
-from synthrelease.dicom.mask_reading import SegmentationFile, open_segmentation
+from synthrelease.cohort.volumes import cut, open_volume
+from synthrelease.dicom.mask_reading import SegmentMask, Target, open_segmentation
 from synthrelease.dicom.segments import FINDING, LESION, segment
 from synthrelease.records.refusals import Reason, Refusal
 
 NOTE_ABSENT = "finding not described in the image's segmentation, taken as absent"
+
+Drawn = tuple[str, Path]
+"""A segment of the policy, and the picture or volume that outlines it."""
 
 
 class Masks:
@@ -23,49 +28,75 @@ class Masks:
 
     Args:
         segments: The policy's segments, in order.
-        files: Segmentations by the SOP Instance UID of the image that they refer to.
-        notes: Where remarks are counted.
     """
 
-    def __init__(self, segments: Sequence[str], files: dict[str, list[Path]], notes: Counter[str]) -> None:
+    def __init__(self, segments: Sequence[str]) -> None:
         self._segments = segments
-        self._files = files
-        self._notes = notes
         self._by_name = {plain_name(name): index for index, name in enumerate(segments)}
         # Generic lesions share one code, which therefore names none of them.
         codes = {segment(name).type: index for index, name in enumerate(segments)}
         self._by_code = {code.value: index for code, index in codes.items() if code != LESION}
-        # One segmentation of a volume serves all of its slices, which follow each other.
+        # One file of a volume serves all of its slices, which follow each other.
         self._open = lru_cache(maxsize=4)(open_segmentation)
+        self._open_volume = lru_cache(maxsize=len(segments) + 1)(open_volume)
 
-    def of(self, sop_uid: str, shape: tuple[int, ...]) -> BoolArray | Reason:
+    def of(
+        self, target: Target, files: Sequence[Path], drawn: Sequence[Drawn], notes: Counter[str]
+    ) -> BoolArray | Reason:
         """The masks of an image, (K, H, W), or why it has none.
 
         Masks of one segment in several frames or files are united. A described segment without a frame is empty;
         so is a finding that no segmentation of the image describes, since tools leave out what they do not find.
+
+        Args:
+            target: The image; tells its shape.
+            files: Segmentations and structure sets that may speak of it.
+            drawn: Masks that a table names for it.
+            notes: Where remarks are counted.
         """
+        assert target.shape is not None
         planes: dict[int, BoolArray] = {}
-        for path in self._files.get(sop_uid, ()):
-            opened: SegmentationFile | Refusal = self._open(path)
-            if isinstance(opened, Refusal):
-                return Reason.MASK_UNREADABLE
-            try:
-                found = opened.masks(sop_uid)
-            except ValueError:
-                return Reason.MASK_UNREADABLE
+        for path in files:
+            found = self._described(path, target)
+            if isinstance(found, Reason):
+                return found
             for mask in found:
                 index = self._by_name.get(plain_name(mask.name), self._by_code.get(mask.code))
-                if index is None:
-                    continue
-                if mask.mask.shape != shape:
-                    return Reason.MASK_SIZE
-                planes[index] = planes[index] | mask.mask if index in planes else mask.mask
+                if index is not None:
+                    if mask.mask.shape != target.shape:
+                        return Reason.MASK_SIZE
+                    planes[index] = planes[index] | mask.mask if index in planes else mask.mask
+        for name, path in drawn:
+            plane = self._drawn(path, target)
+            if isinstance(plane, Reason):
+                return plane
+            index = self._segments.index(name)
+            planes[index] = planes[index] | plane if index in planes else plane
         if not planes:
             return Reason.NO_MASK
         for index, name in enumerate(self._segments):
             if index not in planes:
                 if segment(name).category != FINDING:
                     return Reason.NO_MASK
-                self._notes[NOTE_ABSENT] += 1
-                planes[index] = np.zeros(shape, dtype=np.bool_)
+                notes[NOTE_ABSENT] += 1
+                planes[index] = np.zeros(target.shape, dtype=np.bool_)
         return np.stack([planes[index] for index in range(len(self._segments))])
+
+    def _described(self, path: Path, target: Target) -> list[SegmentMask] | Reason:
+        opened = self._open(path)
+        if isinstance(opened, Refusal):
+            return Reason.MASK_UNREADABLE
+        try:
+            return opened.masks(target)
+        except Exception:  # A decoder, or a broken element that is parsed late.
+            return Reason.MASK_UNREADABLE
+
+    def _drawn(self, path: Path, target: Target) -> BoolArray | Reason:
+        if is_nifti(path):
+            volume = self._open_volume(path)
+            plane = volume if isinstance(volume, Reason) else cut(volume, target)
+        else:
+            plane = read_mask(path, oriented=False)
+        if isinstance(plane, Reason):
+            return Reason.NO_MASK if plane is Reason.FILE_MISSING else plane
+        return plane if plane.shape == target.shape else Reason.MASK_SIZE

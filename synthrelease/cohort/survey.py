@@ -93,6 +93,6 @@ def _segments(folder: Path) -> set[str]:
     names: list[set[str]] = []
     for each in islice(segmentations, _SEGMENTATIONS):
         opened = open_segmentation(each.path)
-        if not isinstance(opened, Refusal) and opened.sources:
-            names.append({_word(mask.name) for mask in opened.masks(opened.sources[0])})
+        if not isinstance(opened, Refusal):
+            names.append({_word(name) for name in opened.names})
     return set.union(*names) if names else set()

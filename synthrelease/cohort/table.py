@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 
 from synthrelease.cohort.labels import known_class, read_table
-from synthrelease.cohort.pictures import is_nifti, is_picture, read_mask, read_picture
+from synthrelease.cohort.pictures import Picture, is_nifti, is_picture, read_mask, read_picture
+from synthrelease.cohort.processes import Workers
 from synthrelease.cohort.types import BoolArray, SourceImage, patient_key, study_key
 from synthrelease.cohort.windows import to_unit
-from synthrelease.dicom.reading import list_files
+from synthrelease.dicom.opening import list_files
 from synthrelease.errors import UsageError
 from synthrelease.policy.schema import CohortSettings
 from synthrelease.records.refusals import Reason, Refusal
@@ -39,6 +40,57 @@ class Row:
     masks: Mapping[str, Path]
 
 
+class TableWork:
+    """Reads the picture of a row with its masks. Knows nothing of any other row.
+
+    Args:
+        settings: How the cohort is read.
+    """
+
+    def __init__(self, settings: CohortSettings) -> None:
+        self._settings = settings
+
+    def __call__(self, job: Row, notes: Counter[str]) -> Iterator[SourceImage | Refusal]:
+        """Yield the row's image or its refusal."""
+        yield self._read(job, notes)
+
+    def _read(self, row: Row, notes: Counter[str]) -> SourceImage | Refusal:
+        if row.patient_id is None:
+            return Refusal(row.image, Reason.NO_PATIENT)
+        label = known_class(row.label, self._settings.classes)
+        if isinstance(label, Reason):
+            return Refusal(row.image, label)
+        picture = read_picture(row.image)
+        if isinstance(picture, Reason):
+            return Refusal(row.image, picture)
+        masks = self._masks(row, picture) if self._settings.segments else None
+        if isinstance(masks, Reason):
+            if self._settings.masks == "required":
+                return Refusal(row.image, masks)
+            notes[f"{masks}, image kept without"] += 1
+            masks = None
+        try:
+            pixels = to_unit(picture.values, self._settings.window, value_range=picture.value_range, own=picture.own)
+        except (ValueError, ArithmeticError):
+            return Refusal(row.image, Reason.NO_WINDOW)
+        if pixels.min() == pixels.max():
+            return Refusal(row.image, Reason.CONSTANT, "within the window")
+        return SourceImage(row.image_id, row.patient_id, pixels, masks, label, picture.digest)
+
+    def _masks(self, row: Row, picture: Picture) -> BoolArray | Reason:
+        planes = []
+        for name in self._settings.segments:
+            if name not in row.masks:
+                return Reason.NO_MASK
+            plane = read_mask(row.masks[name], oriented=is_nifti(row.image), place=picture.place)
+            if isinstance(plane, Reason):
+                return Reason.NO_MASK if plane is Reason.FILE_MISSING else plane
+            if plane.shape != picture.values.shape:
+                return Reason.MASK_SIZE
+            planes.append(plane)
+        return np.stack(planes)
+
+
 class PictureTable:
     """Reads pictures by the rows of a table.
 
@@ -48,15 +100,25 @@ class PictureTable:
 
     Attributes:
         notes: Remarks on what was read all the same, counted.
+        work: Does a job.
     """
 
     def __init__(self, settings: CohortSettings, rows: list[Row]) -> None:
-        self._settings = settings
         self._rows = rows
         self.notes: Counter[str] = Counter()
+        self.work = TableWork(settings)
 
     def read(self) -> Iterator[SourceImage | Refusal]:
         """Yield an image or a refusal for every row, in order."""
+        with Workers(1) as workers:
+            for job in self.plan(workers):
+                if isinstance(job, Refusal):
+                    yield job
+                else:
+                    yield from self.work(job, self.notes)
+
+    def plan(self, workers: Workers) -> Iterator[Row | Refusal]:
+        """Yield a row or a refusal for every row, in order; needs no help."""
         claims: dict[Path, list[Row]] = {}
         for row in self._rows:
             claims.setdefault(row.image, []).append(row)
@@ -71,43 +133,7 @@ class PictureTable:
                 yield Refusal(row.image, Reason.COPY)
             else:
                 seen.add(row.image)
-                yield self._read(row)
-
-    def _read(self, row: Row) -> SourceImage | Refusal:
-        if row.patient_id is None:
-            return Refusal(row.image, Reason.NO_PATIENT)
-        label = known_class(row.label, self._settings.classes)
-        if isinstance(label, Reason):
-            return Refusal(row.image, label)
-        picture = read_picture(row.image)
-        if isinstance(picture, Reason):
-            return Refusal(row.image, picture)
-        masks = self._masks(row, picture.values.shape) if self._settings.segments else None
-        if isinstance(masks, Reason):
-            if self._settings.masks == "required":
-                return Refusal(row.image, masks)
-            self.notes[f"{masks}, image kept without"] += 1
-            masks = None
-        try:
-            pixels = to_unit(picture.values, self._settings.window, value_range=picture.value_range, own=picture.own)
-        except (ValueError, ArithmeticError):
-            return Refusal(row.image, Reason.NO_WINDOW)
-        if pixels.min() == pixels.max():
-            return Refusal(row.image, Reason.CONSTANT, "within the window")
-        return SourceImage(row.image_id, row.patient_id, pixels, masks, label, picture.digest)
-
-    def _masks(self, row: Row, shape: tuple[int, ...]) -> BoolArray | Reason:
-        planes = []
-        for name in self._settings.segments:
-            if name not in row.masks:
-                return Reason.NO_MASK
-            plane = read_mask(row.masks[name], oriented=is_nifti(row.image))
-            if isinstance(plane, Reason):
-                return Reason.NO_MASK if plane is Reason.FILE_MISSING else plane
-            if plane.shape != shape:
-                return Reason.MASK_SIZE
-            planes.append(plane)
-        return np.stack(planes)
+                yield row
 
 
 def rows_of_table(path: Path, settings: CohortSettings) -> list[Row]:

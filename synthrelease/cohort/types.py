@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from synthrelease.cohort.processes import Workers
 from synthrelease.records.refusals import Refusal
 
 FloatArray = npt.NDArray[np.float32]
@@ -34,7 +36,8 @@ class SourceImage:
     """One usable image of one patient, at source resolution.
 
     Attributes:
-        image_id: SOP Instance UID, or the table's image path. Private.
+        image_id: SOP Instance UID (with ``#`` and the frame's number where the file has several), or the table's image
+            path. Private.
         patient_id: Patient key including the issuer (``issuer|id``). Private.
         pixels: (H, W) float32 in [-1, 1], bright = dense, after the declared window.
         masks: (K, H, W) bool in the order of the cohort's segments, or None where the image has no mask.
@@ -55,4 +58,36 @@ class CohortReader(Protocol):
 
     def read(self) -> Iterator[SourceImage | Refusal]:
         """Yield every image found, in a stable order, each as an image or as a refusal."""
+        ...
+
+
+Job = TypeVar("Job")
+JobIn = TypeVar("JobIn", contravariant=True)
+
+
+class Work(Protocol[JobIn]):
+    """What a reader does with one job; picklable, so that any process can do it."""
+
+    def __call__(self, job: JobIn, notes: Counter[str]) -> Iterator[SourceImage | Refusal]:
+        """Yield the images of a job, each as an image or as a refusal, and count remarks."""
+        ...
+
+
+class PlannedReader(Protocol[Job]):
+    """A reader whose work falls into jobs that know nothing of each other.
+
+    Attributes:
+        notes: Remarks on what was read all the same, counted.
+        work: Does a job.
+    """
+
+    notes: Counter[str]
+
+    @property
+    def work(self) -> Work[Job]:
+        """Does a job."""
+        ...
+
+    def plan(self, workers: Workers) -> Iterator[Job | Refusal]:
+        """Yield a job or a refusal for everything found, in a stable order."""
         ...

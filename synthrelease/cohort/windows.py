@@ -16,7 +16,7 @@ class OwnWindow(Protocol):
     """What an image itself declares about the values of interest."""
 
     def applied(self, values: FloatArray) -> FloatArray:
-        """Values mapped to [0, 1]."""
+        """Values mapped to [0, 1], in an array of their own."""
         ...
 
 
@@ -56,13 +56,15 @@ def to_unit(
             )
         shown = _between(values, window.low, window.high)
     elif window.mode == "header" and own is not None:
-        shown = own.applied(values) * np.float32(2) - np.float32(1)
+        shown = own.applied(values)
+        shown *= np.float32(2)
+        shown -= np.float32(1)
     elif value_range is not None:
         shown = _between(values, *value_range)
     else:
         raise ValueError("floating point images have no stored range that could serve as a window")
     if inverted:
-        shown = -shown
+        np.negative(shown, out=shown)
     if padding is not None:
         shown[padding] = -1
     return shown
@@ -71,6 +73,7 @@ def to_unit(
 def _between(values: FloatArray, low: float, high: float) -> FloatArray:
     if not high > low:
         raise ValueError("an empty range of values")
-    scale = np.float32(2 / (high - low))
-    shown = (values - np.float32(low)) * scale - np.float32(1)
-    return np.asarray(np.clip(shown, -1, 1), dtype=np.float32)
+    shown = values - np.float32(low)
+    shown *= np.float32(2 / (high - low))
+    shown -= np.float32(1)
+    return np.clip(shown, -1, 1, out=shown)

@@ -23,6 +23,15 @@ from pydicom.uid import UID
 
 from synthrelease.records.refusals import Reason, Refusal
 
+SLIDE_TILES = "1.2.840.10008.5.1.4.1.1.77.1.6"
+"""VL Whole Slide Microscopy Image Storage: its frames are tiles of one picture."""
+
+STRUCTURE_SET = "1.2.840.10008.5.1.4.1.1.481.3"
+"""RT Structure Set Storage."""
+
+DIRECTORY = "1.2.840.10008.1.3.10"
+"""Media Storage Directory Storage: a DICOMDIR."""
+
 SEGMENTATION_CLASSES = frozenset(("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7"))
 """Segmentation Storage and Label Map Segmentation Storage (PS3.4, table B.5-1)."""
 
@@ -35,6 +44,8 @@ _LOGGERS = tuple(
         "pydicom.pixels.decoders.base",
         "highdicom.seg.sop",
         "highdicom.image",
+        "openjpeg",
+        "openjpeg.decode",
     )
 )
 
@@ -91,6 +102,16 @@ def open_dataset(path: Path) -> Dataset | Refusal:
         return Refusal(path, Reason.NOT_DICOM if forced else Reason.HEADER_CUT, "no SOP class")
     dataset.SOPClassUID = UID(sop_class)
     return dataset
+
+
+def read_attribute(path: Path, keyword: str) -> str:
+    """The value of one element as text; "" when it is missing or cannot be parsed."""
+    with quiet():
+        try:
+            value = dcmread(path, force=True, stop_before_pixels=True, specific_tags=[keyword]).get(keyword)
+        except Exception:  # Broken bytes raise almost anything.
+            value = None
+    return "" if value is None else str(value)
 
 
 def is_uid(text: str) -> bool:

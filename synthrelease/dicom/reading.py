@@ -1,34 +1,47 @@
-"""One image out of one file of unknown origin, or the reason why not.
+"""Images out of one file of unknown origin, frame by frame, or the reason why not.
 
 Order of steps, as the standard has it: stored values, modality LUT, VOI (window or table), presentation
 (inversion of MONOCHROME1). This module does the first two and reads what the others need; `cohort.windows`
 applies them, since which window counts is the policy's choice.
 
-Source: PS3.3, sections C.7.6.3, C.11.1 and C.11.2; PS3.4, section N.2.
+A file is walked as bytes; where the walk gives up, or what it finds would be refused, pydicom has the last word.
+
+Source: PS3.3, sections C.7.6.3, C.7.6.16, C.11.1 and C.11.2; PS3.4, section N.2.
 """
 
 from __future__ import annotations
 
 import hashlib
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.pixels import apply_modality_lut
-from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
+from synthrelease.dicom.decoding import Undecodable
+from synthrelease.dicom.describing import described_values, padding_of
+from synthrelease.dicom.frames import Frames, frame_count
+from synthrelease.dicom.header import Header, opened, walked
+from synthrelease.dicom.judging import SMALLEST_SIDE, judged
 from synthrelease.dicom.mask_reading import SegmentMask, read_segmentation
-from synthrelease.dicom.opening import is_image_class, is_uid, list_files, open_dataset, quiet
+from synthrelease.dicom.opening import is_uid, list_files, quiet
+from synthrelease.dicom.planes import Plane
+from synthrelease.dicom.stored import OpenedFrames, StoredFrames, WalkedFrames, form_of
 from synthrelease.dicom.voi import LinearWindow, ValueTable, voi_of
 from synthrelease.records.refusals import Reason, Refusal
 
-__all__ = ["ReadImage", "SegmentMask", "list_files", "pixel_digest", "read_image", "read_segmentation"]
-
-SMALLEST_SIDE = 8
+__all__ = [
+    "SMALLEST_SIDE",
+    "ImageFile",
+    "ReadImage",
+    "SegmentMask",
+    "list_files",
+    "open_image",
+    "pixel_digest",
+    "read_image",
+    "read_segmentation",
+]
 
 NOTE_RESCALE = "rescale slope or intercept unusable, read as 1 and 0"
 NOTE_VOI = "no usable window among those declared"
@@ -37,13 +50,15 @@ NOTE_BURNED_IN = "burned-in annotation neither declared nor denied"
 
 @dataclass(frozen=True)
 class ReadImage:
-    """An image as its file declares it. Every field but the last two is private.
+    """A frame as its file declares it. Every field but the last two is private.
 
     Attributes:
         sop_uid: SOP Instance UID.
+        frame: Number of the frame, from 1; None in a file of a single one.
         patient_id: Patient ID, trimmed; "" when missing.
         issuer: Issuer of Patient ID, trimmed; "" when missing.
         study_uid: Study Instance UID; "" when missing.
+        series_uid: Series Instance UID; "" when missing.
         modality: Modality.
         sop_class: SOP Class UID.
         pixels: (H, W) float32, after the modality LUT, not yet windowed or inverted.
@@ -52,16 +67,19 @@ class ReadImage:
         inverted: Whether low values are shown bright (MONOCHROME1, or Presentation LUT Shape INVERSE).
         padding: (H, W) bool, where pixels only fill the frame; None when there is no such pixel.
         spacing_mm: Distance between pixel centres (between rows, between columns); None when missing or not positive.
+        plane: Where the frame lies in the patient; None when that is not told.
+        frame_of_reference: UID of the coordinates of `plane`; "" when missing.
         pixel_digest: SHA-256 of the decoded stored values.
         synthetic: Whether Synthetic Data (0008,001C) is YES.
-        header: The data set without its pixels.
         notes: Public remarks on what was put right.
     """
 
     sop_uid: str
+    frame: int | None
     patient_id: str
     issuer: str
     study_uid: str
+    series_uid: str
     modality: str
     sop_class: str
     pixels: npt.NDArray[np.float32]
@@ -70,14 +88,89 @@ class ReadImage:
     inverted: bool
     padding: npt.NDArray[np.bool_] | None
     spacing_mm: tuple[float, float] | None
+    plane: Plane | None
+    frame_of_reference: str
     pixel_digest: str
     synthetic: bool
-    header: Dataset
     notes: tuple[str, ...]
 
 
-def read_image(path: Path) -> ReadImage | Refusal:
-    """Read a single-frame grey image.
+class ImageFile:
+    """A file of grey frames whose header was judged.
+
+    Args:
+        path: Private.
+        header: Of the file.
+        stored: Its frames.
+        frames: How many there are.
+
+    Attributes:
+        path: Private.
+        frames: How many frames there are.
+    """
+
+    def __init__(self, path: Path, header: Header, stored: StoredFrames, frames: int) -> None:
+        self.path, self.frames = path, frames
+        self._header, self._stored = header, stored
+        self._groups = Frames(header)
+        self._sop_uid, self._sop_class = header.text(0x00080018), header.text(0x00080016)
+
+    def frame(self, index: int) -> ReadImage | Refusal:
+        """Read a frame, from 0.
+
+        Never raises on the content of a file, and says nothing about it but the reason of a refusal.
+        """
+        with quiet():
+            try:
+                stored = self._stored.frame(index)
+            except Undecodable as error:
+                return Refusal(self.path, Reason.UNREADABLE_PIXELS, str(error))
+            except Exception:  # Decoders raise almost anything on broken pixel data.
+                return Refusal(self.path, Reason.UNREADABLE_PIXELS, "the decoder refuses it")
+            if stored.min() == stored.max():
+                return Refusal(self.path, Reason.CONSTANT)
+            try:
+                return self._described(index, stored) or Refusal(self.path, Reason.NON_FINITE)
+            except Exception:  # A broken look-up table, for one.
+                return Refusal(self.path, Reason.HEADER_CUT, "an element cannot be parsed")
+
+    def _described(self, index: int, stored: npt.NDArray[Any]) -> ReadImage | None:
+        header, frame = self._header, self._groups[index]
+        values = described_values(frame, stored)
+        if values is None:
+            return None
+        low = values.value_range[0]
+        window, usable = voi_of(frame, signed=low < 0)
+        notes = (
+            *(() if values.sound else (NOTE_RESCALE,)),
+            *(() if usable else (NOTE_VOI,)),
+            *(() if header.text(0x00280301) else (NOTE_BURNED_IN,)),
+        )
+        return ReadImage(
+            sop_uid=self._sop_uid,
+            frame=index + 1 if self.frames > 1 else None,
+            patient_id=header.name(0x00100020),
+            issuer=header.name(0x00100021),
+            study_uid=header.text(0x0020000D),
+            series_uid=header.text(0x0020000E),
+            modality=header.text(0x00080060),
+            sop_class=self._sop_class,
+            pixels=values.pixels,
+            value_range=values.value_range,
+            window=window,
+            inverted=header.text(0x00280004) == "MONOCHROME1" or header.text(0x20500020) == "INVERSE",
+            padding=padding_of(header, stored),
+            spacing_mm=frame.spacing(),
+            plane=frame.plane(),
+            frame_of_reference=header.text(0x00200052),
+            pixel_digest=pixel_digest(stored),
+            synthetic=header.text(0x0008001C) == "YES",
+            notes=notes,
+        )
+
+
+def open_image(path: Path) -> ImageFile | Refusal:
+    """Open a file of one or several grey frames.
 
     Never raises on the content of a file, and says nothing about it but the reason of a refusal.
 
@@ -85,30 +178,43 @@ def read_image(path: Path) -> ReadImage | Refusal:
         path: Any file.
 
     Returns:
-        The image, or why it is none.
+        The file, its frames not yet decoded, or why it is no image.
     """
+    try:
+        header, syntax = walked(path)
+        frames = frame_count(header)
+        if judged(header, syntax, frames) is None:
+            return ImageFile(path, header, WalkedFrames(path, header, syntax, form_of(header), frames), frames)
+    except (ValueError, OSError, RecursionError):
+        pass
     with quiet():
-        dataset = open_dataset(path)
-        if isinstance(dataset, Refusal):
-            return dataset
-        try:
-            refused = _judge_header(dataset)
-        except Exception:  # Elements are parsed late: broken ones raise almost anything.
-            return Refusal(path, Reason.HEADER_CUT, "an element cannot be parsed")
+        return _by_pydicom(path)
+
+
+def read_image(path: Path) -> ReadImage | Refusal:
+    """Read a file that holds a single grey frame; one of several frames is refused. See `open_image`."""
+    file = open_image(path)
+    if isinstance(file, Refusal):
+        return file
+    return file.frame(0) if file.frames == 1 else Refusal(path, Reason.MULTI_FRAME)
+
+
+def _by_pydicom(path: Path) -> ImageFile | Refusal:
+    found = opened(path)
+    if isinstance(found, Refusal):
+        return found
+    header, syntax = found
+    dataset = header.dataset
+    try:
+        if not is_uid(str(dataset.get("SOPInstanceUID") or "")):
+            dataset.SOPInstanceUID = dataset.file_meta.get("MediaStorageSOPInstanceUID", "")
+        frames = frame_count(header)
+        refused = judged(header, syntax, frames, pixels=0x7FE00010 in header)
         if refused is not None:
             return Refusal(path, *refused)
-        try:
-            stored = _decode(dataset)
-        except Exception:  # Decoders raise almost anything on broken pixel data.
-            return Refusal(path, Reason.UNREADABLE_PIXELS, "the decoder refuses it")
-        if stored is None:
-            return Refusal(path, Reason.UNREADABLE_PIXELS, "pixel data of another size than rows and columns")
-        if stored.min() == stored.max():
-            return Refusal(path, Reason.CONSTANT)
-        try:
-            return _described(dataset, stored) or Refusal(path, Reason.NON_FINITE)
-        except Exception:  # A broken look-up table, for one.
-            return Refusal(path, Reason.HEADER_CUT, "an element cannot be parsed")
+        return ImageFile(path, header, OpenedFrames(dataset, syntax, form_of(header), frames), frames)
+    except Exception:  # Elements are parsed late: broken ones raise almost anything.
+        return Refusal(path, Reason.HEADER_CUT, "an element cannot be parsed")
 
 
 def pixel_digest(stored: npt.NDArray[Any]) -> str:
@@ -119,167 +225,9 @@ def pixel_digest(stored: npt.NDArray[Any]) -> str:
     """
     kind = "<f4"
     if stored.dtype.kind in "biu":
-        small = stored.size == 0 or (int(stored.min()) >= 0 and int(stored.max()) < 1 << 16)
+        small = stored.dtype.kind in "bu" and stored.itemsize <= 2
+        small = small or stored.size == 0 or (int(stored.min()) >= 0 and int(stored.max()) < 1 << 16)
         kind = "<u2" if small else "<i8"
-    canonical = np.ascontiguousarray(stored, dtype=kind)
-    return hashlib.sha256(f"{stored.shape}{kind}".encode() + canonical.tobytes()).hexdigest()
-
-
-def _judge_header(dataset: Dataset) -> tuple[Reason, str] | None:
-    is_image = is_image_class(str(dataset.SOPClassUID))
-    if is_image is False:
-        return Reason.NO_PIXELS, "not an image class"
-    if "PixelData" not in dataset:
-        if is_image is None:
-            return Reason.NO_PIXELS, "no pixel data"
-        return Reason.HEADER_CUT, "no pixel data"
-    if not is_uid(str(dataset.get("SOPInstanceUID") or "")):
-        dataset.SOPInstanceUID = dataset.file_meta.get("MediaStorageSOPInstanceUID", "")
-    if not is_uid(str(dataset.SOPInstanceUID)):
-        return Reason.HEADER_CUT, "no SOP instance UID"
-    rows, columns = dataset.get("Rows"), dataset.get("Columns")
-    if not rows or not columns:
-        return Reason.HEADER_CUT, "no rows or columns"
-    if int(dataset.get("NumberOfFrames") or 1) > 1:
-        return Reason.MULTI_FRAME, ""
-    photometric = dataset.get("PhotometricInterpretation")
-    if not photometric:
-        return Reason.HEADER_CUT, "no photometric interpretation"
-    if int(dataset.get("SamplesPerPixel") or 1) != 1 or photometric not in ("MONOCHROME1", "MONOCHROME2"):
-        return Reason.COLOUR, ""
-    if min(int(rows), int(columns)) < SMALLEST_SIDE:
-        return Reason.IMPLAUSIBLE_SIZE, ""
-    if dataset.get("BurnedInAnnotation") == "YES":
-        return Reason.BURNED_IN, ""
-    return None
-
-
-def _decode(dataset: Dataset) -> npt.NDArray[Any] | None:
-    """Stored values (H, W); None when they do not fill the frame. Bits above Bits Stored are made to mean nothing."""
-    plain = _plain(dataset)
-    if plain is not None:
-        return plain
-    if not getattr(dataset, "file_meta", None):
-        dataset.file_meta = FileMetaDataset()
-    if not dataset.file_meta.get("TransferSyntaxUID"):
-        implicit, little = dataset.original_encoding
-        uncompressed = ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
-        dataset.file_meta.TransferSyntaxUID = uncompressed if little is not False else ExplicitVRBigEndian
-    if not dataset.get("NumberOfFrames"):
-        dataset.NumberOfFrames = 1
-    stored: npt.NDArray[Any] = dataset.pixel_array
-    return stored if stored.shape == (dataset.Rows, dataset.Columns) else None
-
-
-def _plain(dataset: Dataset) -> npt.NDArray[Any] | None:
-    """Uncompressed, little-endian values of 8 or 16 bits, at a fifth of pydicom's price; None for anything else."""
-    meta = getattr(dataset, "file_meta", None) or {}
-    allocated, stored = dataset.get("BitsAllocated"), dataset.get("BitsStored")
-    if (
-        meta.get("TransferSyntaxUID") not in (ImplicitVRLittleEndian, ExplicitVRLittleEndian)
-        or allocated not in (8, 16)
-        or not isinstance(stored, int)
-        or not 1 <= stored <= allocated
-        or dataset.get("HighBit") != stored - 1
-        or dataset.get("PixelRepresentation") not in (0, 1)
-    ):
-        return None
-    shape = (int(dataset.Rows), int(dataset.Columns))
-    content, size = dataset.PixelData, shape[0] * shape[1] * (allocated // 8)
-    if not isinstance(content, bytes) or len(content) < size:
-        return None
-    kind = f"{'<i' if dataset.PixelRepresentation else '<u'}{allocated // 8}"
-    values = np.frombuffer(content, kind, shape[0] * shape[1]).reshape(shape)
-    # To the top and back: drops the bits above, and extends the sign where there is one.
-    return (values << (allocated - stored)) >> (allocated - stored) if stored < allocated else values
-
-
-def _described(dataset: Dataset, stored: npt.NDArray[Any]) -> ReadImage | None:
-    notes = []
-    low, high = _stored_range(dataset)
-    padding = _padding(dataset, stored)
-    if dataset.get("ModalityLUTSequence"):
-        pixels = np.asarray(apply_modality_lut(stored, dataset), dtype=np.float32)
-        low, high = 0.0, float(2 ** min(16, int(dataset.ModalityLUTSequence[0].LUTDescriptor[2])) - 1)
-    else:
-        slope, intercept, sound = _rescale(dataset)
-        if not sound:
-            notes.append(NOTE_RESCALE)
-        pixels = stored.astype(np.float32) * np.float32(slope) + np.float32(intercept)
-        low, high = sorted((low * slope + intercept, high * slope + intercept))
-    if not bool(np.isfinite(pixels).all()):
-        return None
-    window, sound = voi_of(dataset, signed=low < 0)
-    if not sound:
-        notes.append(NOTE_VOI)
-    if not dataset.get("BurnedInAnnotation"):
-        notes.append(NOTE_BURNED_IN)
-    del dataset.PixelData
-    return ReadImage(
-        sop_uid=str(dataset.SOPInstanceUID),
-        patient_id=_text(dataset, "PatientID"),
-        issuer=_text(dataset, "IssuerOfPatientID"),
-        study_uid=_text(dataset, "StudyInstanceUID"),
-        modality=_text(dataset, "Modality"),
-        sop_class=str(dataset.SOPClassUID),
-        pixels=pixels,
-        value_range=(low, high),
-        window=window,
-        inverted=dataset.PhotometricInterpretation == "MONOCHROME1" or dataset.get("PresentationLUTShape") == "INVERSE",
-        padding=padding,
-        spacing_mm=_spacing(dataset),
-        pixel_digest=pixel_digest(stored),
-        synthetic=dataset.get("SyntheticData") == "YES",
-        header=dataset,
-        notes=tuple(notes),
-    )
-
-
-def _text(dataset: Dataset, keyword: str) -> str:
-    return str(dataset.get(keyword) or "").strip("\0 \t\r\n")
-
-
-def _stored_range(dataset: Dataset) -> tuple[float, float]:
-    bits = int(dataset.get("BitsStored") or dataset.BitsAllocated)
-    if dataset.get("PixelRepresentation"):
-        return float(-(2 ** (bits - 1))), float(2 ** (bits - 1) - 1)
-    return 0.0, float(2**bits - 1)
-
-
-def _rescale(dataset: Dataset) -> tuple[float, float, bool]:
-    """Slope, intercept, and whether both were usable; a slope that is empty or 0 would erase the image."""
-    sound = True
-    values = []
-    for keyword, neutral in (("RescaleSlope", 1.0), ("RescaleIntercept", 0.0)):
-        value = neutral
-        if keyword in dataset:
-            try:
-                value = float(dataset[keyword].value)
-            except (TypeError, ValueError):
-                value = math.nan
-            if not math.isfinite(value) or (keyword == "RescaleSlope" and value == 0):
-                value, sound = neutral, False
-        values.append(value)
-    return values[0], values[1], sound
-
-
-def _padding(dataset: Dataset, stored: npt.NDArray[Any]) -> npt.NDArray[np.bool_] | None:
-    """Where pixels lie outside the imaged field (PS3.3, section C.7.5.1.1.2)."""
-    value = dataset.get("PixelPaddingValue")
-    if not isinstance(value, int):
-        return None
-    limit = dataset.get("PixelPaddingRangeLimit")
-    low, high = sorted((value, limit if isinstance(limit, int) else value))
-    padding: npt.NDArray[np.bool_] = (stored >= low) & (stored <= high)
-    return padding if bool(padding.any()) else None
-
-
-def _spacing(dataset: Dataset) -> tuple[float, float] | None:
-    for keyword in ("PixelSpacing", "ImagerPixelSpacing", "NominalScannedPixelSpacing"):
-        try:
-            row, column = (float(part) for part in dataset[keyword].value)
-        except (KeyError, TypeError, ValueError):
-            continue
-        if 0 < row < math.inf and 0 < column < math.inf:
-            return row, column
-    return None
+    digest = hashlib.sha256(f"{stored.shape}{kind}".encode())
+    digest.update(np.ascontiguousarray(stored, dtype=kind).data)
+    return digest.hexdigest()

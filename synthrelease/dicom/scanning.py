@@ -1,20 +1,17 @@
-"""The first look at a file: what it is, which instance, and which images a segmentation refers to."""
+"""The first look at a file: what it is, which instance, whose, and which images a mask belongs to."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from sys import intern
 
-from pydicom.dataset import Dataset
-
-from synthrelease.dicom.elements import Elements, file_elements
-from synthrelease.dicom.opening import SEGMENTATION_CLASSES, is_image_class, is_uid, open_dataset, quiet
+from synthrelease.dicom.frames import DERIVATION_IMAGE, PER_FRAME, SHARED, SOURCE_IMAGE, frame_count
+from synthrelease.dicom.header import Header, opened, walked
+from synthrelease.dicom.opening import DIRECTORY, SEGMENTATION_CLASSES, STRUCTURE_SET, is_image_class, is_uid, quiet
 from synthrelease.records.refusals import Reason, Refusal
-
-_HEAD = 1 << 16
-"""Bytes read first; headers of single images are nearly always shorter."""
 
 
 class Kind(StrEnum):
@@ -22,6 +19,7 @@ class Kind(StrEnum):
 
     IMAGE = "image"
     MASK = "mask"
+    DIRECTORY = "directory"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,104 +28,111 @@ class Found:
 
     Attributes:
         path: Private.
-        kind: Image or mask.
+        kind: Image, mask (a segmentation or a structure set), or a DICOMDIR, which is passed over.
         sop_uid: SOP Instance UID. Private.
-        patient: Issuer and id as stored, compared but never shown. b"|" when both are missing. Private.
-        references: SOP Instance UIDs of the images that a segmentation belongs to.
+        issuer: Issuer of Patient ID, compared but never shown; "" when missing. Private.
+        patient: Patient ID, likewise.
+        references: SOP Instance UIDs of the images that a mask belongs to; none where it only tells places.
+        frames: Of an image.
+        series_uid: Series Instance UID of an image, or of the only series that a mask names; "" when not told.
+        frame_of_reference: UID of the coordinates; "" when not told.
     """
 
     path: Path
     kind: Kind
     sop_uid: str
-    patient: bytes
+    issuer: str
+    patient: str
     references: tuple[str, ...] = ()
+    frames: int = 1
+    series_uid: str = ""
+    frame_of_reference: str = ""
 
 
 def scan(path: Path) -> Found | Refusal:
     """Look at a file's header.
 
-    Only what decides between the files is judged here; `read_image` judges the image.
+    Only what decides between the files is judged here; `open_image` judges the image.
 
     Returns:
         What was found, or a refusal: no DICOM, no image, or no instance UID.
     """
     try:
-        return _walked(path)
+        header, _ = walked(path)
+        if is_uid(header.text(0x00080016)):
+            return _judged(path, header)
     except (ValueError, OSError, RecursionError):
-        with quiet():
-            return _opened(path)
-
-
-def _walked(path: Path) -> Found | Refusal:
-    with path.open("rb") as stream:
-        content = stream.read(_HEAD)
-        whole = len(content) < _HEAD
+        pass
+    with quiet():
+        found = opened(path)
+        if isinstance(found, Refusal):
+            return found
         try:
-            elements, _ = file_elements(content, pixels=False, whole=whole)
-        except ValueError:
-            if whole:
-                raise
-            content += stream.read()
-            elements, _ = file_elements(content, pixels=False)
-    sop_class, sop_uid = elements.text(0x00080016), elements.text(0x00080018)
-    if not is_uid(sop_class):
-        raise ValueError("no SOP class")
-    issuer, patient = (elements.raw(tag).strip(b"\0 ") for tag in (0x00100021, 0x00100020))
-    return _judged(path, sop_class, sop_uid, issuer + b"|" + patient, lambda: _walked_references(elements))
+            dataset = found[0].dataset
+            if not dataset.get("SOPInstanceUID"):
+                dataset.SOPInstanceUID = dataset.file_meta.get("MediaStorageSOPInstanceUID") or ""
+            return _judged(path, found[0])
+        except Exception:  # Elements are parsed late: broken ones raise almost anything.
+            return Refusal(path, Reason.HEADER_CUT, "an element cannot be parsed")
 
 
-def _judged(
-    path: Path, sop_class: str, sop_uid: str, patient: bytes, references: Callable[[], list[str]]
-) -> Found | Refusal:
-    if sop_class in SEGMENTATION_CLASSES:
-        if not is_uid(sop_uid):
-            return Refusal(path, Reason.MASK_UNREADABLE, "no SOP instance UID")
-        return Found(path, Kind.MASK, sop_uid, patient, tuple(references()))
-    if is_image_class(sop_class) is False:
+def _judged(path: Path, header: Header) -> Found | Refusal:
+    sop_class, sop_uid = header.text(0x00080016), header.text(0x00080018)
+    if sop_class == DIRECTORY:
+        return Found(path, Kind.DIRECTORY, "", "", "")
+    mask = sop_class in SEGMENTATION_CLASSES or sop_class == STRUCTURE_SET
+    if not mask and is_image_class(sop_class) is False:
         return Refusal(path, Reason.NO_PIXELS, "not an image class")
     if not is_uid(sop_uid):
-        return Refusal(path, Reason.HEADER_CUT, "no SOP instance UID")
-    return Found(path, Kind.IMAGE, sop_uid, patient)
+        return Refusal(path, Reason.MASK_UNREADABLE if mask else Reason.HEADER_CUT, "no SOP instance UID")
+    whose = header.name(0x00100021), header.name(0x00100020)
+    if not mask:
+        series, reference = intern(header.text(0x0020000E)), intern(header.text(0x00200052))
+        return Found(path, Kind.IMAGE, sop_uid, *whose, (), frame_count(header), series, reference)
+    if sop_class == STRUCTURE_SET:
+        uids, series_uids, reference = _structures(header)
+    else:
+        uids, series_uids, reference = *_segmentation(header), header.text(0x00200052)
+    series = next(iter(series_uids)) if len(series_uids) == 1 else ""
+    return Found(path, Kind.MASK, sop_uid, *whose, tuple(uids), 1, series, reference)
 
 
-def _walked_references(elements: Elements) -> list[str]:
+def _segmentation(header: Header) -> tuple[dict[str, None], set[str]]:
+    """Images and series that a segmentation names."""
     found: dict[str, None] = {}
-    for series in elements.items(0x00081115):
+    series_uids = set()
+    for series in header.items(0x00081115):
+        series_uids.add(series.text(0x0020000E))
         for instance in series.items(0x0008114A):
             found[instance.text(0x00081155)] = None
     if not found:
-        for group in (*elements.items(0x52009229), *elements.items(0x52009230)):
-            for derivation in group.items(0x00089124):
-                for source in derivation.items(0x00082112):
+        for group in (*header.items(SHARED), *header.items(PER_FRAME)):
+            for derivation in group.items(DERIVATION_IMAGE):
+                for source in derivation.items(SOURCE_IMAGE):
                     found[source.text(0x00081155)] = None
-    return list(found)
+    return found, series_uids - {""}
 
 
-def _opened(path: Path) -> Found | Refusal:
-    dataset = open_dataset(path)
-    if isinstance(dataset, Refusal):
-        return dataset
-    try:
-        sop_uid = str(dataset.get("SOPInstanceUID") or "")
-        if not sop_uid:
-            sop_uid = str(dataset.file_meta.get("MediaStorageSOPInstanceUID") or "")
-        patient = "|".join(str(dataset.get(k) or "").strip("\0 ") for k in ("IssuerOfPatientID", "PatientID"))
-        return _judged(path, str(dataset.SOPClassUID), sop_uid, patient.encode(), lambda: _opened_references(dataset))
-    except Exception:  # Elements are parsed late: broken ones raise almost anything.
-        return Refusal(path, Reason.HEADER_CUT, "an element cannot be parsed")
-
-
-def _opened_references(dataset: Dataset) -> list[str]:
+def _structures(header: Header) -> tuple[dict[str, None], set[str], str]:
+    """Images, series and frame of reference that a structure set names (PS3.3, sections C.8.8.5 and C.8.8.6)."""
     found: dict[str, None] = {}
-    for series in dataset.get("ReferencedSeriesSequence") or ():
-        for instance in series.get("ReferencedInstanceSequence") or ():
-            found[str(instance.ReferencedSOPInstanceUID)] = None
-    if not found:
-        for group in (
-            *(dataset.get("SharedFunctionalGroupsSequence") or ()),
-            *(dataset.get("PerFrameFunctionalGroupsSequence") or ()),
-        ):
-            for derivation in group.get("DerivationImageSequence") or ():
-                for source in derivation.get("SourceImageSequence") or ():
-                    found[str(source.ReferencedSOPInstanceUID)] = None
-    return list(found)
+    series_uids, references = set(), set()
+    for reference in header.items(0x30060010):
+        references.add(reference.text(0x00200052))
+        for study in reference.items(0x30060012):
+            for series in study.items(0x30060014):
+                series_uids.add(series.text(0x0020000E))
+                for image in series.items(0x30060016):
+                    found[image.text(0x00081155)] = None
+    for uid in contour_images(header):
+        found[uid] = None
+    only = next(iter(references)) if len(references) == 1 else ""
+    return found, series_uids - {""}, only
+
+
+def contour_images(header: Header) -> Iterator[str]:
+    """SOP Instance UIDs of the images that contours were drawn on."""
+    for region in header.items(0x30060039):
+        for contour in region.items(0x30060040):
+            for image in contour.items(0x30060016):
+                yield image.text(0x00081155)

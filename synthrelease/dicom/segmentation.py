@@ -1,17 +1,13 @@
-"""Masks as an anchored BINARY Segmentation (PS3.3, section A.51) that the common viewers open.
+"""Masks as an anchored Segmentation (PS3.3, section A.51) that the common viewers open, over any image class.
 
-Anchored: the segmentation shares the image's frame of reference and says where its plane lies, which a DX image
+Anchored: the segmentation shares the image's frame of reference and says where its plane lies, which a radiograph
 itself never does. highdicom builds it from a copy of the image's header with a plane added; what highdicom would
 take from the clock, from chance or from the imaging device is then pinned or removed.
 """
 
 from __future__ import annotations
 
-import functools
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Sequence
 
 import highdicom as hd
 import numpy as np
@@ -20,18 +16,19 @@ from highdicom.color import CIELabColor
 from highdicom.content import PixelMeasuresSequence, PlaneOrientationSequence, PlanePositionSequence
 from pydicom.dataset import Dataset
 from pydicom.sr.coding import Code
-from pydicom.uid import SegmentationStorage
 
-from synthrelease.dicom.image import SyntheticMarking, file_meta, mark_instance, synthesizer
+from synthrelease.dicom.image import SyntheticMarking, file_meta
+from synthrelease.dicom.image.slices import AXIAL, ORIGIN
+from synthrelease.dicom.mask_forms import Compression, MaskKind, check_form, frames_of, label_map
+from synthrelease.dicom.mask_packing import compress
+from synthrelease.dicom.pinning import pin, pin_dimensions, pin_padding, standard_tables_remembered
 from synthrelease.dicom.segments import segment
 from synthrelease.errors import UnsuitableData, UsageError
 
+__all__ = ["Compression", "MaskKind", "check_form", "label_map", "segmentation"]
+
 _ARTIFICIAL_INTELLIGENCE = Code("123110", "DCM", "Artificial Intelligence")
-_PROCESSING_EQUIPMENT = "109102"
-_PLANE = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
-_ORIGIN = (0.0, 0.0, 0.0)
-_SCAN = "is_attribute_in_iod"
-_SLICE_THICKNESS_MM = 1.0  # a projection has none; readers demand one
+_NO_THICKNESS_MM = 1.0  # a projection has none; readers demand one
 
 
 def segmentation(
@@ -45,14 +42,21 @@ def segmentation(
     created_date: str,
     created_time: str,
     marking: SyntheticMarking | None,
+    kind: MaskKind = MaskKind.BINARY,
+    compression: Compression = Compression.NONE,
+    series_number: int | None = None,
+    instance_number: int = 1,
+    series_description: str = "",
 ) -> Dataset:
-    """A Segmentation with one frame per named mask, empty masks included.
+    """A Segmentation of every named mask, empty ones included.
 
-    Every file of an archive has the same number of frames, so an absent finding is an empty frame and not a
-    missing one, and masks may overlap (a nodule lies inside a lung).
+    BINARY has one frame per name, in every file, so an absent finding is an empty frame and not a missing one, and
+    masks may overlap (a nodule lies inside a lung). LABELMAP has one frame, see `mask_forms.label_map`; every name is
+    described in every file, whether a pixel has its number or not. One file a segment is this function called with
+    one mask at a time.
 
     Args:
-        image: The image that the masks belong to, as `dx_image` makes it. Its patient and study attributes are
+        image: The image that the masks belong to, as `grey_image` makes it. Its patient and study attributes are
             copied into the segmentation, so for a release it must be a synthetic one.
         masks: (K, H, W) bool, one plane per name, of the image's size; K at least 1.
         names: K segment names; see `segments.segment`.
@@ -62,24 +66,64 @@ def segmentation(
         created_date: YYYYMMDD; the clock is never read into the file.
         created_time: HHMMSS.
         marking: As given to the image; None for an ordinary segmentation, drawn by hand.
+        kind: One plane a segment, or one number a pixel.
+        compression: Lossless, see `mask_forms.check_form`.
+        series_number: Of the segmentation; None for the image's plus 1.
+        instance_number: Within the series, from 1.
+        series_description: Series Description (VR LO); "" leaves the attribute out.
 
     Returns:
         A data set with file meta, ready for `save_as(path, enforce_file_format=True)`.
 
     Raises:
         UnsuitableData: Masks of another type, number or size than the names and the image.
-        UsageError: Names given twice, or a synthetic image with an unmarked segmentation (or the reverse).
+        UsageError: Names given twice, a compression that the kind or the size does not allow, or a synthetic image
+            with an unmarked segmentation (or the reverse).
 
     Source: PS3.3, sections A.51 and C.8.20; the layout is the one that highdicom, dcmqi and OHIF all read.
     """
     _check(image, masks, names, marking)
-    with _standard_tables_remembered():
-        built = _build(image, masks, names, sop_uid, series_uid, created_date, created_time, marking)
-    built.file_meta = file_meta(SegmentationStorage, sop_uid)
-    _pin(built, dimension_uid, created_date, created_time)
-    if marking is not None:
-        mark_instance(built, marking)
-        built.ContributingEquipmentSequence.insert(0, synthesizer(marking, created_date + created_time))
+    check_form(kind, compression)
+    source = _with_plane(image)
+    frames = frames_of(masks, kind)
+    with standard_tables_remembered():
+        built = hd.seg.Segmentation(
+            source_images=[source],
+            pixel_array=frames if kind is MaskKind.LABELMAP else np.moveaxis(frames, 0, -1)[np.newaxis],
+            segmentation_type=kind.value.upper(),
+            segment_descriptions=[_description(number, name, marking) for number, name in enumerate(names, 1)],
+            series_instance_uid=series_uid,
+            series_number=int(image.SeriesNumber) + 1 if series_number is None else series_number,
+            sop_instance_uid=sop_uid,
+            instance_number=instance_number,
+            # The Enhanced General Equipment module wants all four filled (PS3.3 C.7.5.2).
+            manufacturer=marking.software if marking else (image.Manufacturer or "Unknown"),
+            manufacturer_model_name=marking.software if marking else (image.ManufacturerModelName or "Unknown"),
+            software_versions=marking.version if marking else (image.SoftwareVersions or "Unknown"),
+            device_serial_number="0",
+            content_label="SYNTHETIC_MASK" if marking else "MASK",
+            content_description="Masks of a synthetic image" if marking else "Masks",
+            pixel_measures=PixelMeasuresSequence(
+                pixel_spacing=[float(distance) for distance in source.PixelSpacing],
+                slice_thickness=float(source.SliceThickness),
+            ),
+            plane_orientation=PlaneOrientationSequence("PATIENT", [float(x) for x in source.ImageOrientationPatient]),
+            plane_positions=[PlanePositionSequence("PATIENT", [float(x) for x in source.ImagePositionPatient])],
+            omit_empty_frames=False,
+            content_date=created_date,
+            content_time=created_time,
+            series_date=created_date,
+            series_time=created_time,
+        )
+    built.ContentCreatorName = ""  # Type 2 in PS3.3, table 10-12: nobody, but said
+    if series_description:
+        built.SeriesDescription = series_description
+    built.file_meta = file_meta(built.SOPClassUID, sop_uid)
+    pin(built, created_date, created_time, marking)
+    pin_dimensions(built, dimension_uid)
+    pin_padding(built)
+    if compression is not Compression.NONE:
+        compress(built, frames, compression)
     return built
 
 
@@ -100,87 +144,21 @@ def _check(
         )
 
 
-def _build(
-    image: Dataset,
-    masks: npt.NDArray[np.bool_],
-    names: Sequence[str],
-    sop_uid: str,
-    series_uid: str,
-    date: str,
-    time: str,
-    marking: SyntheticMarking | None,
-) -> Dataset:
-    return hd.seg.Segmentation(
-        source_images=[_with_plane(image)],
-        pixel_array=np.ascontiguousarray(masks.transpose(1, 2, 0))[np.newaxis].view(np.uint8),
-        segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
-        segment_descriptions=[_description(number, name, marking) for number, name in enumerate(names, 1)],
-        series_instance_uid=series_uid,
-        series_number=int(image.SeriesNumber) + 1,
-        sop_instance_uid=sop_uid,
-        instance_number=1,
-        # The Enhanced General Equipment module wants all four filled (PS3.3 C.7.5.2).
-        manufacturer=marking.software if marking else (image.Manufacturer or "Unknown"),
-        manufacturer_model_name=marking.software if marking else (image.ManufacturerModelName or "Unknown"),
-        software_versions=marking.version if marking else (image.SoftwareVersions or "Unknown"),
-        device_serial_number="0",
-        content_label="SYNTHETIC_MASK" if marking else "MASK",
-        content_description="Masks of a synthetic image" if marking else "Masks",
-        pixel_measures=PixelMeasuresSequence(
-            pixel_spacing=[float(distance) for distance in image.ImagerPixelSpacing],
-            slice_thickness=_SLICE_THICKNESS_MM,
-        ),
-        plane_orientation=PlaneOrientationSequence("PATIENT", _PLANE),
-        plane_positions=[PlanePositionSequence("PATIENT", _ORIGIN)],
-        omit_empty_frames=False,
-        content_date=date,
-        content_time=time,
-        series_date=date,
-        series_time=time,
-    )
-
-
-@contextmanager
-def _standard_tables_remembered() -> Iterator[None]:
-    """Answer highdicom's repeated question, whether an attribute is in an IOD, from memory.
-
-    highdicom 0.28 scans its copy of the standard's tables from the start nine times a file, a quarter of all the
-    time. The tables never change, so the answers can be kept. A highdicom without that function is left as it is.
-    """
-    loaded = [sys.modules.get(name) for name in ("highdicom._standard_utils", "highdicom.base")]
-    users = [module for module in loaded if hasattr(module, _SCAN)]
-    original = getattr(users[0], _SCAN) if users else None
-    for module in users:
-        setattr(module, _SCAN, _remembered(original))
-    try:
-        yield
-    finally:
-        for module in users:
-            setattr(module, _SCAN, original)
-
-
-@functools.cache
-def _remembered(scan: Callable[..., bool]) -> Callable[..., bool]:
-    kept = functools.cache(scan)
-
-    def answer(attribute: str, sop_class_uid: str, exclude_path_elements: Any = None) -> bool:
-        excluded = None if exclude_path_elements is None else tuple(exclude_path_elements)
-        return kept(attribute, sop_class_uid, excluded)
-
-    return answer
-
-
 def _with_plane(image: Dataset) -> Dataset:
-    """The image's header without its pixels, with the plane that highdicom asks for; the image stays as it is."""
+    """The image's header without its pixels, with a plane where it has none; the image itself stays as it is."""
     anchored = Dataset()
     for element in image:
         if element.keyword != "PixelData":
             anchored.add(element)
     anchored.file_meta = image.file_meta
-    anchored.ImagePositionPatient = list(_ORIGIN)
-    anchored.ImageOrientationPatient = list(_PLANE)
-    anchored.SliceThickness = _SLICE_THICKNESS_MM
-    anchored.PixelSpacing = image.ImagerPixelSpacing
+    if "ImagePositionPatient" not in image:
+        anchored.ImagePositionPatient = list(ORIGIN)
+        anchored.ImageOrientationPatient = list(AXIAL)
+        anchored.SliceThickness = _NO_THICKNESS_MM
+    # One slice has no neighbour; highdicom claims one 1 mm away unless it is told of another.
+    anchored.SpacingBetweenSlices = anchored.SliceThickness
+    if "PixelSpacing" not in image:
+        anchored.PixelSpacing = image.ImagerPixelSpacing
     return anchored
 
 
@@ -200,19 +178,3 @@ def _description(number: int, name: str, marking: SyntheticMarking | None) -> hd
         algorithm_identification=algorithm,
         display_color=CIELabColor.from_rgb(*known.rgb),
     )
-
-
-def _pin(built: Dataset, dimension_uid: str, date: str, time: str) -> None:
-    """Replace what came from the clock or from chance, and drop the claim that a device acquired the data."""
-    built.InstanceCreationDate, built.InstanceCreationTime = date, time
-    built.DimensionOrganizationSequence[0].DimensionOrganizationUID = dimension_uid
-    for dimension in built.DimensionIndexSequence:
-        dimension.DimensionOrganizationUID = dimension_uid
-    kept = [
-        item
-        for item in built.ContributingEquipmentSequence
-        if item.PurposeOfReferenceCodeSequence[0].CodeValue == _PROCESSING_EQUIPMENT
-    ]
-    for item in kept:
-        item.ContributionDateTime = date + time
-    built.ContributingEquipmentSequence = kept

@@ -6,6 +6,7 @@ because pydicom's dictionaries lack several of them.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -60,12 +61,46 @@ SEGMENTS: Mapping[str, Segment] = _known(
     Segment("mass", FINDING, Code("4147007", "SCT", "Mass"), (255, 130, 0)),
     Segment("lesion", FINDING, LESION, (255, 170, 60)),
     Segment("tumor", FINDING, Code("108369006", "SCT", "Neoplasm"), (230, 40, 120)),
+    Segment("right_breast", ANATOMY, Code("73056007", "SCT", "Right breast"), (230, 150, 170)),
+    Segment("left_breast", ANATOMY, Code("80248007", "SCT", "Left breast"), (240, 180, 200)),
+    Segment("right_kidney", ANATOMY, Code("9846003", "SCT", "Right kidney"), (190, 110, 80)),
+    Segment("left_kidney", ANATOMY, Code("18639004", "SCT", "Left kidney"), (210, 140, 100)),
+    Segment("kidney", ANATOMY, Code("64033007", "SCT", "Kidney"), (200, 125, 90)),
+    Segment("spleen", ANATOMY, Code("78961009", "SCT", "Spleen"), (150, 60, 110)),
+    Segment("pancreas", ANATOMY, Code("15776009", "SCT", "Pancreas"), (240, 190, 110)),
+    Segment("stomach", ANATOMY, Code("69695003", "SCT", "Stomach"), (220, 130, 140)),
+    Segment("gallbladder", ANATOMY, Code("28231008", "SCT", "Gallbladder"), (120, 170, 60)),
+    Segment("bladder", ANATOMY, Code("89837001", "SCT", "Bladder"), (220, 210, 90)),
+    Segment("prostate", ANATOMY, Code("41216001", "SCT", "Prostate"), (200, 150, 190)),
+    Segment("uterus", ANATOMY, Code("35039007", "SCT", "Uterus"), (230, 120, 160)),
+    Segment("thyroid", ANATOMY, Code("69748006", "SCT", "Thyroid"), (180, 90, 60)),
+    Segment("aorta", ANATOMY, Code("15825003", "SCT", "Aorta"), (220, 50, 50)),
+    Segment("trachea", ANATOMY, Code("44567001", "SCT", "Trachea"), (130, 200, 230)),
+    Segment("esophagus", ANATOMY, Code("32849002", "SCT", "Esophagus"), (210, 170, 130)),
+    Segment("mediastinum", ANATOMY, Code("72410000", "SCT", "Mediastinum"), (190, 120, 100)),
+    Segment("spine", ANATOMY, Code("421060004", "SCT", "Spine"), (235, 225, 180)),
+    Segment("bone", ANATOMY, Code("272673000", "SCT", "Bone"), (240, 235, 200)),
+    Segment("femur", ANATOMY, Code("71341001", "SCT", "Femur"), (245, 230, 190)),
+    Segment("retina", ANATOMY, Code("5665001", "SCT", "Retina"), (230, 120, 60)),
+    Segment("cyst", FINDING, Code("367643001", "SCT", "Cyst"), (80, 220, 220)),
+    Segment("edema", FINDING, Code("79654002", "SCT", "Edema"), (120, 220, 160)),
+    Segment("hemorrhage", FINDING, Code("50960005", "SCT", "Hemorrhage"), (200, 20, 20)),
+    Segment("hematoma", FINDING, Code("35566002", "SCT", "Hematoma"), (170, 30, 60)),
+    Segment("fibrosis", FINDING, Code("112674009", "SCT", "Fibrosis"), (180, 180, 90)),
+    Segment("metastasis", FINDING, Code("128462008", "SCT", "Metastasis"), (255, 80, 160)),
 )
 """Segments whose codes are known, by name."""
+
+_OTHER_COLOURS = (
+    *((255, 255, 0), (0, 255, 127), (255, 0, 255), (0, 191, 255), (255, 99, 71), (173, 255, 47)),
+    *((186, 85, 211), (255, 165, 0), (64, 224, 208), (255, 105, 180), (154, 205, 50)),
+)
 
 
 def segment(name: str) -> Segment:
     """The segment of that name: a known one, else a lesion that carries the name as its label.
+
+    The colour of an unknown one is the name's own, so that several can mostly be told apart in any set of files.
 
     Args:
         name: 1 to 64 characters, no backslash (VR LO).
@@ -83,4 +118,5 @@ def segment(name: str) -> Segment:
             f"segment name {name!r} cannot be a DICOM Segment Label",
             fix=f"Use 1 to {LONGEST_NAME} characters without a backslash.",
         )
-    return SEGMENTS.get(name) or Segment(name, FINDING, LESION, (255, 255, 0))
+    colour = _OTHER_COLOURS[zlib.crc32(name.encode()) % len(_OTHER_COLOURS)]
+    return SEGMENTS.get(name) or Segment(name, FINDING, LESION, colour)

@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from pydicom.dataset import Dataset
-from pydicom.multival import MultiValue
+
+from synthrelease.dicom.frames import FRAME_VOI, Frame
+from synthrelease.dicom.header import Header
 
 
 @dataclass(frozen=True)
@@ -35,13 +36,14 @@ class LinearWindow:
         if self.function == "SIGMOID":
             with np.errstate(over="ignore"):
                 return np.asarray(1 / (1 + np.exp(-4 * (values - c) / w)), dtype=np.float32)
-        if self.function == "LINEAR_EXACT":
-            shown = (values - c) / w + np.float32(0.5)
-        elif w <= 1:
-            shown = (values > c - np.float32(0.5)).astype(np.float32)
-        else:
-            shown = (values - (c - np.float32(0.5))) / (w - 1) + np.float32(0.5)
-        return np.asarray(np.clip(shown, 0, 1), dtype=np.float32)
+        if self.function != "LINEAR_EXACT":
+            if w <= 1:
+                return (values > c - np.float32(0.5)).astype(np.float32)
+            c, w = c - np.float32(0.5), w - np.float32(1)
+        shown = values - c
+        shown /= w
+        shown += np.float32(0.5)
+        return np.clip(shown, 0, 1, out=shown)
 
 
 @dataclass(frozen=True)
@@ -62,55 +64,65 @@ class ValueTable:
         return np.asarray(self.entries[index], dtype=np.float32)
 
 
-def voi_of(dataset: Dataset, *, signed: bool) -> tuple[LinearWindow | ValueTable | None, bool]:
+@dataclass(frozen=True)
+class LookupTable:
+    """A table as stored (PS3.3, sections C.11.1.1 and C.11.2.1.1).
+
+    Attributes:
+        first: Value that the first entry stands for; values outside the table take the nearest entry.
+        entries: (L,) uint16.
+        bits: Of an entry.
+    """
+
+    first: int
+    entries: npt.NDArray[np.uint16]
+    bits: int
+
+    def of(self, values: npt.NDArray[Any]) -> npt.NDArray[np.uint16]:
+        """The entry of each value; the values are whole numbers."""
+        index = np.clip(values.astype(np.int64) - self.first, 0, len(self.entries) - 1)
+        return np.asarray(self.entries[index])
+
+
+def voi_of(frame: Frame, *, signed: bool) -> tuple[LinearWindow | ValueTable | None, bool]:
     """The first usable window, else the first VOI LUT, else None; and False when only unusable ones were declared.
 
     Args:
-        dataset: The image.
+        frame: Of the image.
         signed: Whether values after the modality LUT can be negative; then so can the table's first value.
     """
-    centers, widths = (_numbers(dataset, keyword) for keyword in ("WindowCenter", "WindowWidth"))
-    function = str(dataset.get("VOILUTFunction") or "LINEAR").strip()
+    level = frame.holding(FRAME_VOI, 0x00281050)
+    centers, widths = level.decimals(0x00281050), level.decimals(0x00281051)
+    function = level.text(0x00281056) or "LINEAR"
     if function not in ("LINEAR", "LINEAR_EXACT", "SIGMOID"):
         function = "LINEAR"
     for center, width in zip(centers, widths, strict=False):
         if math.isfinite(center) and math.isfinite(width) and (width >= 1 or (function != "LINEAR" and width > 0)):
             return LinearWindow(center, width, function), True
-    for item in dataset.get("VOILUTSequence") or ():
-        table = _table(item, signed)
+    tables = frame.root.items(0x00283010)
+    for item in tables:
+        table = lookup_table(item, signed=signed)
         if table is not None:
-            return table, True
-    return None, not (centers or widths or dataset.get("VOILUTSequence"))
+            scaled = np.clip(table.entries.astype(np.float32) / np.float32(2**table.bits - 1), 0, 1)
+            return ValueTable(table.first, scaled), True
+    return None, not (centers or widths or tables)
 
 
-def _numbers(dataset: Dataset, keyword: str) -> list[float]:
-    """The values of an element, NaN for one that is not a number."""
+def lookup_table(item: Header, *, signed: bool) -> LookupTable | None:
+    """The table in an item of a Modality or VOI LUT Sequence; None when it is none.
+
+    Args:
+        item: Holds LUT Descriptor and LUT Data.
+        signed: Whether the values that it maps can be negative.
+    """
     try:
-        value: Any = dataset.get(keyword)
-    except (TypeError, ValueError, ArithmeticError):
-        return [math.nan]  # pydicom raises when a Decimal String holds something else.
-    if value is None or value == "":
-        return []
-    found = []
-    for part in value if isinstance(value, MultiValue | list | tuple) else [value]:
-        try:
-            found.append(float(part))
-        except (TypeError, ValueError):
-            found.append(math.nan)
-    return found
-
-
-def _table(item: Dataset, signed: bool) -> ValueTable | None:
-    try:
-        count, first, bits = (int(part) for part in item.LUTDescriptor)
-        count = count or 65536  # 16 bits cannot say 65536 (PS3.3, section C.11.2.1.1)
-        data = item.LUTData
-        entries = np.frombuffer(data, "<u2") if isinstance(data, bytes) else np.asarray(data, dtype=np.uint16)
-    except (AttributeError, TypeError, ValueError):
+        count, first, bits = item.shorts(0x00283002)
+        entries = item.shorts(0x00283006)
+    except (TypeError, ValueError):
         return None
+    count = count or 65536  # 16 bits cannot say 65536 (PS3.3, section C.11.2.1.1)
     if not 1 <= bits <= 16 or len(entries) < count:
         return None
     if signed and first > 32767:
         first -= 65536
-    scaled = np.clip(entries[:count].astype(np.float32) / np.float32(2**bits - 1), 0, 1)
-    return ValueTable(first, scaled)
+    return LookupTable(first, np.array(entries[:count]).astype(np.uint16), bits)

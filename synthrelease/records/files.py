@@ -117,6 +117,18 @@ def _exchange(first: Path, second: Path) -> None:
     os.rename(aside, first)
 
 
+def put_in_place(new: Path, target: Path) -> None:
+    """Give a finished folder its name; a folder of that name trades places with it and is then called ``new``.
+
+    At every moment the old or the new one is visible under ``target``, whole.
+    """
+    if target.exists():
+        _exchange(new, target)
+    else:
+        os.rename(new, target)
+    sync_folder(target.parent)
+
+
 @contextmanager
 def atomic_folder(target: Path) -> Iterator[Path]:
     """Build a folder under a temporary name; it takes the name ``target`` only when the block ends well.
@@ -136,13 +148,8 @@ def atomic_folder(target: Path) -> Iterator[Path]:
         target.parent.mkdir(parents=True, exist_ok=True)
         partial.mkdir()
         yield partial
-        if target.exists():
-            _exchange(partial, target)
-            sync_folder(target.parent)
-            shutil.rmtree(partial, ignore_errors=True)
-        else:
-            os.rename(partial, target)
-            sync_folder(target.parent)
+        put_in_place(partial, target)
+        shutil.rmtree(partial, ignore_errors=True)  # what stood there before
     except OSError as error:
         shutil.rmtree(partial, ignore_errors=True)
         raise UnsuitableData(

@@ -14,7 +14,8 @@ class Reason(StrEnum):
     NO_PIXELS = "no pixel data (directory, report, presentation state, structure set)"
     HEADER_CUT = "header incomplete (SOP class, rows, columns or pixel data missing)"
     UNREADABLE_PIXELS = "pixel data cannot be decoded"
-    MULTI_FRAME = "multi-frame image"
+    MULTI_FRAME = "multi-frame image (tiles of a slide, or cohort.frames: refuse)"
+    VIDEO = "video"
     COLOUR = "colour image"
     CONSTANT = "all pixels have one value"
     NON_FINITE = "pixel values are not finite"
@@ -27,10 +28,11 @@ class Reason(StrEnum):
     TWO_PATIENTS = "one image claimed by two patients"
     MASK_SIZE = "mask of another size than its image"
     MASK_UNREADABLE = "mask cannot be read"
+    MASK_PLACE = "mask that lies elsewhere than its image"
     NO_MASK = "mask missing"
     FILE_MISSING = "file named in the table is not there"
     BURNED_IN = "declared to carry burned-in annotation"
-    IMPLAUSIBLE_SIZE = "image smaller than 8 pixels on a side"
+    IMPLAUSIBLE_SIZE = "image smaller than 8 pixels on a side, or larger than any real one"
 
 
 @dataclass(frozen=True)

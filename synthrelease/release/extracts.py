@@ -1,7 +1,8 @@
 """What of each record may leave the house: named fields, rounded figures, no path, no person beyond the signatures.
 
 An extract keeps the shape of its record and adds ``extract_of``: the record's name and the digest of its bytes,
-which is the digest that the approvers signed.
+which is the digest that the approvers signed. archive.json alone leaves as it is, byte for byte: it is made without any
+private file, and whole it proves that the archive in the pack is the one that was signed.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from synthrelease.errors import IntegrityError
 from synthrelease.policy.loader import resolved
 from synthrelease.policy.schema import Policy
 
@@ -22,11 +24,24 @@ _PRIVATE_KEYS = re.compile(r"(^|_)(cohort|path|paths|folder|source|host|hostname
 _FIELDS = {
     "plan.json": ("schema", "parents", "privacy", "audit", "ledger", "warnings", "versions"),
     "training.json": (*("schema", "run", "parents", "privacy", "generator", "steps", "seed", "seeds", "versions"),),
-    "archive.json": (
-        *("schema", "parents", "archive_digest", "files", "images", "segmentations", "class_counts", "release_name"),
-        *("segments", "resolution", "spacing_mm", "size_bytes", "seed", "filtered", "versions"),
-    ),
 }
+_ARCHIVE = frozenset(
+    {
+        *("schema", "parents", "release_name", "edition", "archive_digest", "manifest", "size_bytes"),
+        *(
+            "software_version",
+            "versions",
+            "images",
+            "patients",
+            "images_per_patient",
+            "segmentations",
+            "reports",
+            "class_counts",
+            "segments",
+        ),
+        *("image_class", "bits", "value_range", "resolution", "spacing_mm", "masks", "seed", "filtered", "license"),
+    }
+)
 _FINDING = (
     *("id", "question", "criterion", "verdict", "required", "statistic", "baseline", "threshold"),
     *("power", "n", "seed", "reason", "p_value", "p_adjusted"),
@@ -85,7 +100,7 @@ def policy_extract(policy: Policy, digest: str) -> dict[str, Any]:
 
 
 def record_extract(name: str, record: Mapping[str, Any], digest: str, private: Iterable[str] = ()) -> dict[str, Any]:
-    """The public fields of plan.json, training.json or archive.json.
+    """The public fields of plan.json or training.json.
 
     Args:
         name: Which record.
@@ -96,11 +111,24 @@ def record_extract(name: str, record: Mapping[str, Any], digest: str, private: I
     kept = {field: record[field] for field in _FIELDS[name] if field in record}
     if "parents" not in kept and "policy" in (record.get("digests") or {}):
         kept["parents"] = {"policy": record["digests"]["policy"]}  # not the cohort's digest: it would confirm a guess
-    files = kept.pop("files", None)
     extract: dict[str, Any] = without_places(kept, private)
-    if files is not None:  # relative names inside of the archive
-        extract["files"] = dict(files)
     return {**extract, "extract_of": _origin(name, digest)}
+
+
+def require_public_archive(record: Mapping[str, Any], private: Iterable[str] = ()) -> None:
+    """Let archive.json leave only when it has nothing but the fields known here and names no place.
+
+    Raises:
+        IntegrityError: It has another field, or text that must not leave.
+    """
+    unknown = sorted(set(record) - _ARCHIVE)
+    if unknown:
+        raise IntegrityError(
+            f"archive.json has fields that nobody said may leave: {', '.join(ascii(key)[1:-1] for key in unknown[:5])}",
+            fix="Sample again with this version of synthrelease.",
+        )
+    if without_places(record, private) != record:
+        raise IntegrityError("archive.json names a place or a machine", fix="Remove it from the policy it came from.")
 
 
 def audit_extract(audit: Mapping[str, Any], digest: str, private: Iterable[str] = ()) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from synthrelease.policy.schema import Policy
 from synthrelease.records.findings import Criterion, Verdict
+from synthrelease.release.checking import CHECK_FILES, CHECK_SIGNATURE, KEY_ID
 
 _LIMITS = (
     "Every image is synthetic. None may be used for diagnosis, treatment or any other clinical decision.",
@@ -14,15 +15,24 @@ _LIMITS = (
     "The audit looks for the leaks named in evidence/report-external.html. What it did not look for, it did not rule out.",
     "Whether the archive counts as personal data is a judgement of people about a context. This tool does not make it.",
 )
-_TERMS = (
+FORBIDDEN = (
     "Do not try to identify a person, and do not link the archive with other data for that purpose.",
     "Do not pass the archive on beyond the recipients named here.",
     "Do not use it for diagnosis, treatment or any other clinical decision about a person.",
     "Do not train a model to detect or reconstruct the records that the generator was trained on.",
+)
+"""What a recipient may not do; in TERMS.md and in the datasheet."""
+
+_DUTIES = (
     "Tell the contact without delay when an image seems to show a real person, or when the archive is lost.",
     "Delete the archive and its copies on expiry, or when the release is withdrawn.",
     "Keep the marking Synthetic Data (0008,001C) = YES in every object and in what is derived from it.",
 )
+
+_UNSIGNED = """
+> **NOT SIGNED.** Nothing in this folder proves who sealed it, and whoever can change it can make it fit together again.
+> Trust it only as far as the way on which it reached you.
+"""
 
 
 def fitness(audit: dict[str, Any]) -> str:
@@ -44,11 +54,16 @@ def release_page(
     approvers: tuple[str, ...],
     now: datetime,
     expires_on: datetime,
+    signer: str | None,
 ) -> str:
-    """RELEASE.md: what, from what, for whom, until when, known limits, contact."""
+    """RELEASE.md: what, from what, for whom, until when, known limits, contact, and how to check the copy.
+
+    Args:
+        signer: Id of the key that signs the pack; None: the page begins by saying that nobody does.
+    """
     classes = ", ".join(f"{line(name)} {count}" for name, count in sorted(archive.get("class_counts", {}).items()))
     return f"""# {line(policy.release.name)}
-
+{"" if signer else _UNSIGNED}
 A synthetic archive: {archive.get("images", 0)} images with segmentations ({line(", ".join(archive.get("segments", []))) or "none"}).
 
 | | |
@@ -59,22 +74,20 @@ A synthetic archive: {archive.get("images", 0)} images with segmentations ({line
 | Sharing | {policy.sharing.tier}: {line("; ".join(policy.sharing.recipients)) or "recipients not named"} |
 | Agreement | {line(policy.sharing.agreement) or "none named"} |
 | Privacy claim | {line(claim)} In full, with what it does not cover: STATEMENT.txt |
+| Datasheet | how it was made, what it is fit for and what not: DATASHEET.md |
 | Audit | passed every required privacy check; see evidence/report-external.html |
 | Fitness for purpose | {line(fidelity)} |
 | Approved by | {line(", ".join(approvers))} |
 | Released on | {now:%Y-%m-%d} |
 | Expires on | {expires_on:%Y-%m-%d} |
+| Signed with | {f"the key {signer}" if signer else "**nothing: this release is not signed**"} |
 | Contact | {line(policy.release.contact) or line(policy.roles.custodian)} |
 
 ## Known limits
 
-{_bullets(_LIMITS)}
+{bullets(_LIMITS)}
 
-## Check this copy
-
-`synthrelease verify FOLDER --expect ROOT_DIGEST` with the root digest that the sender gave you by another way;
-without synthrelease, `sha256sum -c manifest-sha256.txt`.
-"""
+{_how_to_check(signer)}"""
 
 
 def terms_page(policy: Policy, expires_on: datetime) -> str:
@@ -85,9 +98,35 @@ Under agreement: {line(policy.sharing.agreement) or "none named; these terms sta
 For: {line("; ".join(policy.sharing.recipients)) or "the recipients of the release"}.
 Valid until {expires_on:%Y-%m-%d}, or until withdrawn.
 
-{_bullets(_TERMS)}
+{bullets((*FORBIDDEN, *_DUTIES))}
 
 Contact: {line(policy.release.contact) or line(policy.roles.custodian)}.
+"""
+
+
+def _how_to_check(signer: str | None) -> str:
+    if signer is None:
+        return f"""## Check this copy
+
+`synthrelease verify FOLDER --expect ROOT_DIGEST`, with the root digest that the sender gave you by another way. Without
+synthrelease, in this folder; it shows that the files fit together, **not who made them**:
+
+```sh
+{CHECK_FILES}```
+"""
+    return f"""## Check this copy
+
+`synthrelease verify FOLDER --key KEY.pub.pem`, with the public key that the sender gave you by another way than this
+folder. Without synthrelease, in this folder, with OpenSSL 3 and the usual commands of a Unix system:
+
+```sh
+{CHECK_SIGNATURE}```
+
+Nothing is checked unless its last line is `all as signed`. The id of the sender's key must be
+`{signer}`; the id of a key file is what this prints:
+
+```sh
+{KEY_ID}```
 """
 
 
@@ -103,5 +142,6 @@ def line(text: str) -> str:
     return flat
 
 
-def _bullets(items: tuple[str, ...]) -> str:
+def bullets(items: tuple[str, ...]) -> str:
+    """A Markdown list."""
     return "\n".join(f"- {item}" for item in items)

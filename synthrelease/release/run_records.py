@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from synthrelease.errors import AuditFailed, AuditInconclusive, IntegrityError
 from synthrelease.policy.loader import policy_digest, policy_from
 from synthrelease.policy.schema import Policy
-from synthrelease.records.digests import digest_of, digest_of_file
+from synthrelease.records.digests import digest_of_file
 from synthrelease.records.files import read_json
 from synthrelease.records.findings import Criterion, Verdict
 
@@ -20,6 +21,7 @@ ARCHIVE = "archive.json"
 AUDIT = "audit.json"
 PLAN = "plan.json"
 EXTERNAL_REPORT = "report-external.html"
+ARCHIVE_SCHEMA = "synthrelease.archive/2"
 
 _REFUSED = {Verdict.FAIL: AuditFailed, Verdict.INCONCLUSIVE: AuditInconclusive}
 
@@ -64,8 +66,8 @@ class RunRecords:
 
     @property
     def archive_digests(self) -> frozenset[str]:
-        """The two names that an archive goes by: the digest of its file list, and that of its record."""
-        return frozenset({digest_of(self.archive["files"]), self.digests.archive})
+        """The two names that an archive goes by: the digest of its manifest, and that of its record."""
+        return frozenset({self.archive["manifest"]["sha256"], self.digests.archive})
 
 
 def read_run(folder: Path) -> RunRecords:
@@ -92,13 +94,25 @@ def read_run(folder: Path) -> RunRecords:
             training=digest_of_file(folder / TRAINING),
         ),
     )
-    if not isinstance(records.archive.get("files"), dict):
-        raise IntegrityError(f"{ARCHIVE} lists no files", fix="Sample the archive again.")
-    for path in records.archive["files"]:
-        parts = PurePosixPath(path).parts
-        if not parts or PurePosixPath(path).is_absolute() or ".." in parts:
-            raise IntegrityError(f"{ARCHIVE} names a file outside of the archive", fix="Sample the archive again.")
+    problem = archive_problem(records.archive)
+    if problem is not None:
+        raise IntegrityError(f"{ARCHIVE} {problem}", fix="Sample the archive again, then audit and approve it again.")
     return records
+
+
+def archive_problem(archive: Mapping[str, Any]) -> str | None:
+    """Why a record is not that of an archive with a manifest; None when it is."""
+    if archive.get("schema") != ARCHIVE_SCHEMA:
+        earlier = archive.get("schema") in (None, "synthrelease.archive/1")
+        return f"is not of the format {ARCHIVE_SCHEMA}" + (": an earlier version wrote it" if earlier else "")
+    manifest = archive.get("manifest")
+    if not isinstance(manifest, Mapping) or not re.fullmatch(r"[0-9a-f]{64}", str(manifest.get("sha256"))):
+        return "names no manifest"
+    if not all(type(manifest.get(count)) is int and manifest[count] > 0 for count in ("files", "bytes")):
+        return "does not count its files"
+    if archive.get("archive_digest") != manifest["sha256"]:
+        return "states a digest that its manifest does not have"
+    return None
 
 
 def _record(folder: Path, name: str) -> dict[str, Any]:
@@ -180,6 +194,3 @@ def require_chain(run: RunRecords) -> None:
                 f"{child} was made from another {parent} than the one in the run",
                 fix=f"Run the stage that writes {child} again; a frozen record is never edited.",
             )
-    stated = run.archive.get("archive_digest")
-    if stated is not None and stated not in run.archive_digests:
-        raise IntegrityError(f"{ARCHIVE} states a digest that its list of files does not have", fix="Sample again.")

@@ -1,5 +1,10 @@
 """Sealing: a run that passed and was signed becomes a folder that verifies by itself.
 
+    refuse unless: audit passed, two approvals hold, the archive is the one that was signed
+    pages, evidence, small files of the archive    -> looked through for anything that must not leave
+    DICOM objects                                  -> copied, compared
+    manifests, release.json, signature             -> verified as a recipient would, flushed; the folder takes its name
+
 The pack is written under a temporary name and appears whole or not at all. It holds the synthetic archive, the pages
 that a recipient reads, and extracts of the records; never a checkpoint, the internal report, anything of the
 cohort, a path, or the name of a host.
@@ -9,13 +14,13 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
-import socket
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from synthrelease.errors import IntegrityError, UsageError
 from synthrelease.privacy.export import export_problems
@@ -25,24 +30,27 @@ from synthrelease.records.files import (
     PARTIAL,
     atomic_folder,
     atomic_write_bytes,
-    atomic_write_json,
     atomic_write_text,
     read_json,
 )
 from synthrelease.records.ledger import Ledger
-from synthrelease.release import extracts
-from synthrelease.release.approvals import APPROVALS, Approval, enough_valid_approvals, read_entries
+from synthrelease.release import bag, extracts
+from synthrelease.release.approvals import Approval, enough_valid_approvals
 from synthrelease.release.approvals import read_approvals as approvals_of
-from synthrelease.release.chain import to_lines, withhold
+from synthrelease.release.attestation import predicate_of, statement_bytes
+from synthrelease.release.bag import PAYLOAD_MANIFEST, TAG_MANIFEST
 from synthrelease.release.claim import claim_in_words
+from synthrelease.release.datasheet import datasheet_page
 from synthrelease.release.dates import stamp
-from synthrelease.release.pack import MANIFEST, RELEASE, ReleaseRecord, manifest_text, release_bytes
+from synthrelease.release.envelope import ENVELOPE, envelope_bytes, signed
+from synthrelease.release.evidence import private_texts, require_no_private_text, write_evidence
+from synthrelease.release.keys import key_id
+from synthrelease.release.pack import RELEASE, ReleaseRecord, release_bytes, software
 from synthrelease.release.pages import fitness, release_page, terms_page
+from synthrelease.release.payload import Archive
 from synthrelease.release.run_records import (
-    ARCHIVE,
     AUDIT,
     EXTERNAL_REPORT,
-    PLAN,
     POLICY,
     TRAINING,
     RunRecords,
@@ -51,15 +59,12 @@ from synthrelease.release.run_records import (
     require_passing_audit,
 )
 from synthrelease.release.statement.facts import Statement
-from synthrelease.release.statement.registry import registry_yaml
 from synthrelease.release.statement.stating import state
 from synthrelease.release.statement.text import statement_text
+from synthrelease.release.verifying import verify
 
 OnReleased = Callable[[ReleaseRecord], None]
 STATEMENT = "STATEMENT.txt"
-CLAIM = "dp_claim.json"
-REGISTRY = "dp_registry.yaml"
-_WORKERS = 4
 
 
 def seal(
@@ -67,15 +72,17 @@ def seal(
     target: Path,
     now: datetime,
     *,
+    key: Ed25519PrivateKey | None,
     ledger: Ledger | None = None,
     on_released: OnReleased | None = None,
 ) -> ReleaseRecord:
     """Write the release pack, if and only if every rule holds.
 
     Args:
-        run_folder: The run; it is read only.
+        run_folder: The run; read only.
         target: The pack's folder; must not exist.
         now: The time of release, with its zone.
+        key: Signs the pack. None: it is not signed, and says so on its first page.
         ledger: Of the cohort; the statement in the pack tells what all its runs cost together. None: it tells that no
             ledger was at hand.
         on_released: Called once with the record when the pack is complete but not yet visible, to enter the release
@@ -91,49 +98,122 @@ def seal(
         UsageError: The target exists.
         UnsuitableData: The disk is full or the place cannot be written.
     """
-    if target.exists():
-        raise UsageError(f"{target.name} exists already; a release is never overwritten", fix="Name another --out.")
+    _require_free(target)
     run = read_run(run_folder)
     require_passing_audit(run.audit, "release")
     require_chain(run)
     _require_external_report(run)
     approvals = enough_valid_approvals(run.policy, approvals_of(run_folder), run.digests, now)
-    _require_whole_archive(run)
+    archive = Archive(run_folder / "archive", run.archive)
     statement = state(run_folder, ledger, now, releasing=True)
-    for leftover in target.parent.glob(f"{PARTIAL}{target.name}-*"):
-        shutil.rmtree(leftover, ignore_errors=True)
+    _sweep(target)
     with atomic_folder(target) as pack:
-        _copy_archive(run, pack / "archive")
-        expires_on = min(approval.expires_on for approval in approvals if approval.expires_on)
-        _write_evidence(run, approvals, statement, pack / "evidence")
-        names = tuple(approval.by for approval in approvals)
-        claim = claim_in_words(run.training)
-        atomic_write_text(
-            pack / "RELEASE.md",
-            release_page(run.policy, run.archive, claim, fitness(run.audit), names, now, expires_on),
-        )
-        atomic_write_text(pack / "TERMS.md", terms_page(run.policy, expires_on))
-        atomic_write_text(pack / STATEMENT, statement_text(statement))
-        _require_no_private_text(run, pack)
+        (pack / bag.DATA).mkdir()
+        _write_pages(run, approvals, statement, pack, now, key)
+        size = archive.copy(pack, objects=False)
+        require_no_private_text(run, pack)
         assert_strict(export_problems(pack))
-        files = manifest_of(pack)
-        atomic_write_text(pack / MANIFEST, manifest_text(files))
-        body = ReleaseRecord(
-            name=run.policy.release.name,
-            released_on=stamp(now),
-            expires_on=stamp(expires_on),
-            approvers=names,
-            digests={**run.digests.to_json(), "policy": digest_of_file(run_folder / POLICY)},
-            images=int(run.archive.get("images", 0)),
-            files=len(files),
-            claim=claim,
-            manifest_digest=digest_of_file(pack / MANIFEST),
-        )
-        record = ReleaseRecord(**{**body.to_json(), "approvers": names})
-        atomic_write_bytes(pack / RELEASE, release_bytes(record))
+        pages = manifest_of(pack)  # so far; the objects are not there yet
+        payload = archive.payload(size + archive.copy(pack, objects=True))
+        record = _close(run, approvals, archive, payload, pages, pack, now, key)
+        # What a recipient would do, before anybody can see the pack: none appears that does not verify.
+        verify(pack, record.root_digest, now, None if key is None else key.public_key())
+        # One flush for all files: the rename must not reach the disk before what it names.
+        os.sync()
+        _require_free(target)
         if on_released is not None:
             on_released(record)
+        _require_free(target)  # once more: it may have taken long to enter the release
     return record
+
+
+def _require_free(target: Path) -> None:
+    if os.path.lexists(target):
+        raise UsageError(f"{target.name} exists already; a release is never overwritten", fix="Name another --to.")
+
+
+def _sweep(target: Path) -> None:
+    """Remove what killed sealings of this very pack left."""
+    name = re.compile(re.escape(f"{PARTIAL}{target.name}-") + "[0-9a-f]{8}")
+    for leftover in target.parent.glob(f"{PARTIAL}*"):
+        if name.fullmatch(leftover.name):
+            shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _write_pages(
+    run: RunRecords,
+    approvals: tuple[Approval, ...],
+    statement: Statement,
+    pack: Path,
+    now: datetime,
+    key: Ed25519PrivateKey | None,
+) -> None:
+    """What a recipient reads, and the evidence."""
+    expires_on = _end_of(approvals)
+    signer = None if key is None else key_id(key.public_key())
+    names = tuple(approval.by for approval in approvals)
+    claim = claim_in_words(run.training)
+    audit = extracts.audit_extract(run.audit, run.digests.audit, private_texts(run))
+    pages = {
+        "RELEASE.md": release_page(run.policy, run.archive, claim, fitness(run.audit), names, now, expires_on, signer),
+        "TERMS.md": terms_page(run.policy, expires_on),
+        "DATASHEET.md": datasheet_page(run.policy, run.archive, audit, statement, now, expires_on),
+        STATEMENT: statement_text(statement),
+        bag.DECLARATION_FILE: bag.DECLARATION,
+    }
+    for name, text in pages.items():
+        atomic_write_text(pack / name, text)
+    write_evidence(run, approvals, statement, audit, pack / "evidence")
+
+
+def _close(
+    run: RunRecords,
+    approvals: tuple[Approval, ...],
+    archive: Archive,
+    payload: bag.Payload,
+    found: dict[str, str],
+    pack: Path,
+    now: datetime,
+    key: Ed25519PrivateKey | None,
+) -> ReleaseRecord:
+    """The manifests over everything, release.json over the manifests, the signature over all three."""
+    info = bag.info_text(run.policy.release.name, stamp(now), software(), payload)
+    atomic_write_text(pack / bag.INFO_FILE, info)
+    manifest = archive.write_manifest(pack)
+    pages = {name: digest for name, digest in found.items() if not name.startswith(bag.DATA)}
+    pages |= {bag.INFO_FILE: hashlib.sha256(info.encode()).hexdigest(), PAYLOAD_MANIFEST: manifest}
+    tags = "".join(f"{pages[name]}  {name}\n" for name in sorted(pages))
+    atomic_write_text(pack / TAG_MANIFEST, tags)
+    record = ReleaseRecord(
+        name=run.policy.release.name,
+        released_on=stamp(now),
+        expires_on=stamp(_end_of(approvals)),
+        approvers=tuple(approval.by for approval in approvals),
+        digests={**run.digests.to_json(), "policy": digest_of_file(run.folder / POLICY)},
+        images=int(run.archive.get("images", 0)),
+        files=payload.files + len(pages),
+        claim=claim_in_words(run.training),
+        manifest_digest=manifest,
+        tag_manifest_digest=hashlib.sha256(tags.encode()).hexdigest(),
+        key_id=None if key is None else key_id(key.public_key()),
+        software=software(),
+    ).rooted()
+    content = release_bytes(record)
+    atomic_write_bytes(pack / RELEASE, content)
+    if key is not None:
+        subjects = {
+            RELEASE: hashlib.sha256(content).hexdigest(),
+            PAYLOAD_MANIFEST: record.manifest_digest,
+            TAG_MANIFEST: record.tag_manifest_digest,
+        }
+        training, audit = (read_json(pack / "evidence" / name) for name in (TRAINING, AUDIT))
+        predicate = predicate_of(record, payload, training, audit, approvals)
+        atomic_write_bytes(pack / ENVELOPE, envelope_bytes(signed(statement_bytes(subjects, predicate), key)))
+    return record
+
+
+def _end_of(approvals: tuple[Approval, ...]) -> datetime:
+    return min(approval.expires_on for approval in approvals if approval.expires_on)
 
 
 def _require_external_report(run: RunRecords) -> None:
@@ -147,94 +227,3 @@ def _require_external_report(run: RunRecords) -> None:
         )
     if f'<meta name="synthrelease-audit" content="{run.digests.audit}">' not in head:
         raise IntegrityError(f"{EXTERNAL_REPORT} shows another audit", fix="Run `synthrelease report` again.")
-
-
-def _require_whole_archive(run: RunRecords) -> None:
-    folder = run.folder / "archive"
-    found = {
-        path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_symlink() or not path.is_dir()
-    }
-    listed = set(run.archive["files"])
-    wrong = sorted(found ^ listed) + sorted(name for name in found & listed if (folder / name).is_symlink())
-    if wrong:
-        raise IntegrityError(
-            f"the archive does not hold the files that {ARCHIVE} lists: {_some(wrong)}", fix="Sample and audit again."
-        )
-
-
-def _copy_archive(run: RunRecords, target: Path) -> None:
-    """Copy and check in one reading; a file that differs from its record stops the sealing."""
-    source = run.folder / "archive"
-    target.mkdir()
-
-    def copy(item: tuple[str, str]) -> str | None:
-        name, expected = item
-        content = (source / name).read_bytes()
-        if hashlib.sha256(content).hexdigest() != expected:
-            return name
-        (target / name).parent.mkdir(parents=True, exist_ok=True)
-        with (target / name).open("xb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        return None
-
-    with ThreadPoolExecutor(_WORKERS) as pool:
-        changed = sorted(name for name in pool.map(copy, sorted(run.archive["files"].items())) if name)
-    if changed:
-        raise IntegrityError(f"changed since it was sampled: {_some(changed)}", fix="Sample and audit again.")
-
-
-def _write_evidence(run: RunRecords, approvals: tuple[Approval, ...], statement: Statement, folder: Path) -> None:
-    folder.mkdir()
-    private = _private_texts(run)
-    digests = run.digests
-    pages: dict[str, dict[str, Any]] = {
-        POLICY: extracts.policy_extract(run.policy, digest_of_file(run.folder / POLICY)),
-        TRAINING: extracts.record_extract(TRAINING, run.training, digests.training, private),
-        ARCHIVE: extracts.record_extract(ARCHIVE, run.archive, digests.archive, private),
-        AUDIT: extracts.audit_extract(run.audit, digests.audit, private),
-        CLAIM: statement.to_json(),
-    }
-    plan = run.folder / PLAN
-    if plan.is_file():
-        pages[PLAN] = extracts.record_extract(PLAN, read_json(plan), digest_of_file(plan), private)
-    for name, page in pages.items():
-        atomic_write_json(folder / name, page)
-    if statement.guarantee is not None:
-        atomic_write_text(folder / REGISTRY, registry_yaml(statement))
-    heads = {approval.head for approval in approvals}
-    entries = [entry if entry["digest"] in heads else withhold(entry) for entry in read_entries(run.folder)]
-    atomic_write_text(folder / APPROVALS, to_lines(entries))
-    atomic_write_bytes(folder / EXTERNAL_REPORT, (run.folder / EXTERNAL_REPORT).read_bytes())
-
-
-def _private_texts(run: RunRecords) -> tuple[str, ...]:
-    """Texts that name a place or a machine. A word without a slash is no place: 'phantom' may stand in a pack."""
-    source = run.policy.cohort.source
-    places = {
-        str(run.folder.resolve()),
-        str(Path.home()) if len(str(Path.home())) > 1 else "",
-        source if "/" in source else "",
-    }
-    host = socket.gethostname()
-    return tuple(sorted({*places, host if len(host) >= 6 else ""} - {""}))
-
-
-def _require_no_private_text(run: RunRecords, pack: Path) -> None:
-    """The last look over every page before it is sealed. Archive objects are written from public settings only."""
-    texts = [text.encode() for text in _private_texts(run)]
-    pages = [
-        path for path in sorted(pack.rglob("*")) if path.is_file() and "archive" not in path.relative_to(pack).parts[:1]
-    ]
-    leaking = [path.relative_to(pack).as_posix() for path in pages if any(text in path.read_bytes() for text in texts)]
-    if leaking:
-        raise IntegrityError(
-            f"a path or host name stands in {_some(leaking)}",
-            fix="Remove it from the policy or statement it came from.",
-        )
-
-
-def _some(names: list[str]) -> str:
-    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-    return ", ".join(ascii(name)[1:-1] for name in names[:5]) + more

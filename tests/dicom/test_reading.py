@@ -9,6 +9,7 @@ import numpy as np
 import pydicom
 import pytest
 from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.pixels import apply_modality_lut
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
@@ -18,12 +19,15 @@ from pydicom.uid import (
 )
 
 from synthrelease.dicom.image import ImageHeader, dx_image
+from synthrelease.dicom.opening import quiet
 from synthrelease.dicom.reading import (
     NOTE_RESCALE,
     NOTE_VOI,
+    ImageFile,
     ReadImage,
     SegmentMask,
     list_files,
+    open_image,
     pixel_digest,
     read_image,
     read_segmentation,
@@ -109,28 +113,60 @@ def test_a_sound_image_comes_back_as_it_was_written(tmp_path: Path) -> None:
     assert image.spacing_mm == (0.5, 0.25)
     assert not image.inverted
     assert not image.synthetic
-    assert "PixelData" not in image.header
+    assert (image.frame, image.plane) == (None, None)
 
 
 @pytest.mark.parametrize("path", TORTURE, ids=lambda path: path.name)
 def test_every_file_that_pydicom_tests_itself_with_is_read_or_refused_with_a_reason(path: Path) -> None:
-    result, found = read_image(path), scan(path)
+    result, found = open_image(path), scan(path)
     if isinstance(result, Refusal):
-        assert isinstance(result.reason, Reason)
-        assert path.name not in result.detail
-    else:
-        assert result.pixels.ndim == 2
-        assert result.pixels.dtype == np.float32
-        assert not isinstance(found, Refusal)
-        assert (found.kind, found.sop_uid) == (Kind.IMAGE, result.sop_uid)
+        assert_tells_a_reason_and_no_name(result, path)
+        return
+    assert not isinstance(found, Refusal)
+    assert (found.kind, found.frames) == (Kind.IMAGE, result.frames)
+    for index in range(result.frames):
+        image = result.frame(index)
+        if isinstance(image, Refusal):
+            assert_tells_a_reason_and_no_name(image, path)
+            continue
+        assert image.pixels.ndim == 2
+        assert image.pixels.dtype == np.float32
+        assert (image.sop_uid, image.issuer, image.patient_id) == (found.sop_uid, found.issuer, found.patient)
+
+
+def assert_tells_a_reason_and_no_name(refusal: Refusal, path: Path) -> None:
+    assert isinstance(refusal.reason, Reason)
+    assert path.name not in refusal.detail
+
+
+@pytest.mark.parametrize("path", TORTURE, ids=lambda path: path.name)
+def test_whatever_pydicom_decodes_is_refused_for_what_it_is_or_has_the_same_pixels(path: Path) -> None:
+    with quiet():
+        try:
+            dataset = pydicom.dcmread(path)
+            expected = apply_modality_lut(dataset.pixel_array, dataset).astype(np.float32)
+        except Exception:
+            return
+    result = open_image(path)
+    if isinstance(result, Refusal):
+        assert result.reason in (Reason.COLOUR, Reason.NO_PIXELS, Reason.IMPLAUSIBLE_SIZE, Reason.MULTI_FRAME)
+        return
+    for index, frame in enumerate(expected if result.frames > 1 else [expected]):
+        image = result.frame(index)
+        if isinstance(image, Refusal):
+            assert image.reason is Reason.CONSTANT
+        else:
+            np.testing.assert_allclose(image.pixels, frame, rtol=1e-6)
 
 
 def test_the_torture_set_holds_both_readable_and_refused_files() -> None:
-    results = [read_image(path) for path in TORTURE]
-    readable = sum(isinstance(result, ReadImage) for result in results)
-    reasons = {result.reason for result in results if isinstance(result, Refusal)}
-    assert readable >= 30
-    assert {Reason.NO_PIXELS, Reason.COLOUR, Reason.MULTI_FRAME, Reason.UNREADABLE_PIXELS, Reason.NOT_DICOM} <= reasons
+    results = [open_image(path) for path in TORTURE]
+    files = [result for result in results if isinstance(result, ImageFile)]
+    images = [file.frame(index) for file in files for index in range(file.frames)]
+    reasons = {result.reason for result in (*results, *images) if isinstance(result, Refusal)}
+    assert len(TORTURE) >= 78
+    assert sum(isinstance(image, ReadImage) for image in images) >= 45
+    assert {Reason.NO_PIXELS, Reason.COLOUR, Reason.UNREADABLE_PIXELS, Reason.NOT_DICOM, Reason.HEADER_CUT} <= reasons
 
 
 @pytest.mark.parametrize(("stored", "signed"), [(8, 0), (8, 1), (10, 0), (12, 1), (16, 0), (16, 1)])
@@ -168,7 +204,7 @@ def test_every_transfer_syntax_gives_the_same_pixels(tmp_path: Path, syntax: str
     np.testing.assert_array_equal(result.pixels, levels())
     found = scan(path)
     assert not isinstance(found, Refusal)
-    assert (found.sop_uid, found.patient) == (result.sop_uid, b"HOSPITAL|PID-7")
+    assert (found.sop_uid, found.issuer, found.patient) == (result.sop_uid, "HOSPITAL", "PID-7")
 
 
 def test_monochrome1_is_reported_and_not_undone_before_the_window(tmp_path: Path) -> None:
@@ -329,7 +365,10 @@ def test_an_odd_number_of_frames_counts_as_one(tmp_path: Path, frames: str) -> N
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"NumberOfFrames": 3}, Reason.MULTI_FRAME),
+        ({"NumberOfFrames": 2, "PixelData": levels().tobytes() * 2}, Reason.MULTI_FRAME),
+        ({"NumberOfFrames": 10**9}, Reason.IMPLAUSIBLE_SIZE),
+        ({"Rows": 60_000, "Columns": 60_000}, Reason.IMPLAUSIBLE_SIZE),
+        ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.77.1.6"}, Reason.MULTI_FRAME),
         ({"SamplesPerPixel": 3, "PhotometricInterpretation": "RGB", "PlanarConfiguration": 0}, Reason.COLOUR),
         ({"PhotometricInterpretation": "PALETTE COLOR"}, Reason.COLOUR),
         ({"Rows": None}, Reason.HEADER_CUT),

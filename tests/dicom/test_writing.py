@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import warnings
 from contextlib import nullcontext
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 
 import highdicom
@@ -14,7 +16,6 @@ import pytest
 from pydicom.dataset import Dataset
 
 from synthrelease.archive.conformance import archive_problems, instance_problems
-from synthrelease.archive.patient import file_bytes
 from synthrelease.dicom.image import ImageHeader, SyntheticMarking, dx_image
 from synthrelease.dicom.segmentation import segmentation
 from synthrelease.dicom.segments import SEGMENTS, segment
@@ -76,6 +77,12 @@ def one_absent() -> np.ndarray:
     return masks
 
 
+def file_bytes(instance: Dataset) -> bytes:
+    stream = BytesIO()
+    instance.save_as(stream, enforce_file_format=True)
+    return stream.getvalue()
+
+
 CASES = {
     "disjoint": disjoint(),
     "overlapping": overlapping(),
@@ -122,6 +129,19 @@ def test_masks_read_back_exactly_by_highdicom(tmp_path: Path, case: str) -> None
     assert read.NumberOfFrames == 4
     assert [item.SegmentLabel for item in read.SegmentSequence] == list(NAMES)
     assert read.SegmentsOverlap == ("YES" if case in ("overlapping", "all full") else "NO")
+
+
+@pytest.mark.parametrize(
+    ("header", "digest"),
+    [
+        (SYNTHETIC, "cf69175c485aeb7367d378ce4fa7a6b4acda958b8b67f2313b51427b29ecf361"),
+        (PRIVATE, "b56ae078efac24c568a15c5e7a21dad75482692ed559d359b93a885c2a6d6094"),
+    ],
+    ids=["synthetic", "private-looking"],
+)
+def test_the_bytes_of_an_image_are_those_of_its_layout_version(header: ImageHeader, digest: str) -> None:
+    """Who changes them on purpose raises IMPLEMENTATION_VERSION: archives and phantoms are known by their digests."""
+    assert hashlib.sha256(file_bytes(dx_image(LEVELS, header))).hexdigest() == digest
 
 
 def test_pixels_read_back_exactly_through_window_and_modality_table(tmp_path: Path) -> None:
@@ -274,5 +294,5 @@ def test_highdicom_is_left_as_it_was_found_and_its_memory_changes_nothing(monkey
     before = (tables.is_attribute_in_iod, base.is_attribute_in_iod)
     remembered = file_bytes(masks_over(dx_image(LEVELS, SYNTHETIC), disjoint()))
     assert (tables.is_attribute_in_iod, base.is_attribute_in_iod) == before
-    monkeypatch.setattr("synthrelease.dicom.segmentation._standard_tables_remembered", nullcontext)
+    monkeypatch.setattr("synthrelease.dicom.segmentation.standard_tables_remembered", nullcontext)
     assert file_bytes(masks_over(dx_image(LEVELS, SYNTHETIC), disjoint())) == remembered

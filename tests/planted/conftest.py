@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +12,9 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from synthrelease.audit.case import AuditCase, ImageSet
+
+# The benchmarks are not part of the installed package; their invented hospital serves here too.
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
 SIDE = 32
 CLASSES = ("normal", "effusion")

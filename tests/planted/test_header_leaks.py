@@ -1,4 +1,7 @@
-"""Values of real headers planted in outgoing files must be found; the writer's own files must not be accused."""
+"""Values of real headers planted in outgoing files must be found; the writer's own files must not be accused.
+
+Here without a policy at hand, as on an archive that another tool made. With the policy: test_closed_world.py.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ import numpy as np
 import pytest
 from pydicom import dcmread
 
+from benchmarks.header_scan import folders as invented
 from synthrelease.audit.checks.header_leak import HeaderLeak
 from synthrelease.audit.gate import judge
 from synthrelease.audit.profile import load_profile
@@ -74,7 +78,9 @@ def edit(path, change):
 def test_files_of_the_writer_are_not_accused_and_plants_are_recovered(clean, folders):
     found = measure(clean, folders)
     assert found.statistic.value == 0, found.details
-    assert found.power.planted == {"value_in_raw_bytes": 1.0}
+    assert len(found.power.planted) >= 20
+    assert set(found.power.planted.values()) == {1.0}
+    assert found.controls_missed == ()
 
 
 LEAKS = {
@@ -82,8 +88,15 @@ LEAKS = {
     "surname in a comment": lambda d: setattr(d, "ImageComments", "resembles abernathy"),
     "surname outside latin letters": lambda d: setattr(d, "PatientName", "山田^X"),
     "surname with diacritics": lambda d: setattr(d, "PatientComments", "like Włodarczyk"),
+    "surname without its diacritics": lambda d: setattr(d, "PatientComments", "like WLODARCZYK"),
+    "whole name turned round": lambda d: setattr(d, "ImageComments", "Beatrix Lee"),
+    "name of ordinary letters in one word": lambda d: setattr(d, "ImageComments", "BeatrixAbernathy"),
+    "patient id inside a word": lambda d: setattr(d, "StudyID", "XMRN4401205Y"),
+    "patient number padded": lambda d: setattr(d, "StudyID", "0004401205"),
     "birth date": lambda d: setattr(d, "PatientBirthDate", "19510317"),
+    "birth date with dots": lambda d: setattr(d, "ImageComments", "born 17.03.1951"),
     "study date": lambda d: setattr(d, "ContentDate", "20190413"),
+    "study date in words": lambda d: setattr(d, "ImageComments", "seen on April 13, 2019"),
     "sop uid": lambda d: setattr(d, "FrameOfReferenceUID", "1.3.6.1.4.1.99999.7.3.5"),
     "uid under 2.25 in a comment": lambda d: setattr(d, "ImageComments", "from 2.25.3339874301982734987"),
     "institution": lambda d: setattr(d, "InstitutionName", "Ellery"),
@@ -111,6 +124,17 @@ def test_a_table_with_a_real_uid_beside_the_archive_is_found(clean, folders):
     assert measure(clean, folders).statistic.value == 1
 
 
+def test_a_date_that_all_files_share_is_not_counted_but_told_when_there_is_no_template(clean, folders):
+    edit(folders[0] / "000001.dcm", lambda d: setattr(d, "StudyDate", "20260101"))
+    for path in folders[1].iterdir():
+        edit(path, lambda d: setattr(d, "StudyDate", "20190413"))
+    found = measure(clean, folders)
+    assert found.statistic.value == 0
+    assert "one date that all carry" in found.note
+    edit(folders[1] / "000004.dcm", lambda d: setattr(d, "PatientBirthDate", "19510317"))
+    assert measure(clean, folders).statistic.value == 1
+
+
 def test_a_leak_fails_the_gate_and_its_finding_repeats_no_private_value(clean, folders):
     edit(folders[1] / "000004.dcm", LEAKS["patient id in a comment"])
     found = measure(clean, folders)
@@ -135,3 +159,11 @@ def test_a_cohort_without_dicom_has_no_headers_to_leak(clean, folders, tmp_path)
     assert found.not_applicable
     judgement = judge({HeaderLeak(): found}, load_profile("standard", check_ids()))["header_leak"]
     assert (judgement.verdict, judgement.required) == (Verdict.INCONCLUSIVE, False)
+
+
+def test_a_thousand_clean_files_of_another_tool_raise_no_alarm(clean, tmp_path):
+    invented.write_hospital(tmp_path / "real", 300)
+    invented.write_foreign(tmp_path / "synthetic", 999)
+    found = measure(clean, (tmp_path / "real", tmp_path / "synthetic"))
+    assert (found.n["outgoing_files"], found.statistic.value) == (1000, 0), found.details
+    assert found.controls_missed == ()

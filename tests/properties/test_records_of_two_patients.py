@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydicom import dcmread
 
 from synthrelease import workflow
 from synthrelease.cohort.store import CohortStore
@@ -130,11 +131,6 @@ def test_nothing_that_leaves_tells_that_a_patient_is_of_another_cohort_too(hospi
     assert violations(with_it, without, FIRST) == []
 
 
-ISSUERS = (
-    "labels by PatientID do not know issuers: a row of another hospital's patient disputes the class of this one's"
-)
-
-
 @pytest.mark.parametrize("kind", ["DICOM", "table"])
 def test_a_cell_of_one_patient_does_not_end_in_the_row_of_another(
     kind: str, hospital: Hospital, register: Register, tmp_path: Path
@@ -157,21 +153,61 @@ def test_a_cell_of_one_patient_does_not_end_in_the_row_of_another(
         assert patients("".join([*lines[:-2], row, *lines[-2:]]), tmp_path / "after") == before
 
 
-@pytest.mark.xfail(strict=True, reason=ISSUERS)
-def test_a_class_by_patient_is_not_disputed_by_another_hospitals_patient_of_that_id(
-    hospital: Hospital, tmp_path: Path
-) -> None:
-    def patients(more: Hospital, *rows: tuple[str, str]) -> set[str]:
-        text = "".join(f"{patient},{label}\n" for patient, label in rows)
-        (more.folder / "labels.csv").unlink()
-        (more.folder / "labels.csv").write_text("PatientID,label\n" + text)
-        return set(read_dicom(more, more.folder / ".home", label={"key": "PatientID"}).patient_ids)
+def by_patient(hospital: Hospital, header: str, *rows: tuple[str, ...]) -> dict[str, Any]:
+    """What is read of every patient of this hospital, their classes from a table by patient."""
+    (hospital.folder / "labels.csv").unlink()
+    (hospital.folder / "labels.csv").write_text("\n".join([header, *(",".join(row) for row in rows)]) + "\n")
+    store = read_dicom(hospital, hospital.folder / ".home", label={"key": "PatientID"})
+    found = {}
+    for index, patient in enumerate(store.patient_ids):
+        rows_of = store.rows_of(index)
+        found[patient] = (store.images(rows_of).tobytes(), store.masks(rows_of).tobytes(), *store.labels[rows_of])
+    return {patient: content for patient, content in found.items() if patient.startswith(f"{ISSUER}|")}
 
-    own = [(patient, labels[0]) for patient, labels in ordinary_patients().items()]
-    before = patients(grown(hospital, tmp_path / "before"), *own)
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_class_by_patient_is_not_disputed_by_another_hospitals_patient_of_that_id(
+    first: bool, hospital: Hospital, tmp_path: Path
+) -> None:
+    header = "PatientID,issuer,label"
+    own = [(patient, ISSUER, labels[0]) for patient, labels in ordinary_patients().items()]
+    before = by_patient(grown(hospital, tmp_path / "before"), header, *own)
     more = grown(hospital, tmp_path / "after")
     more.image(VICTIM, 7, issuer="OTHER", home="other")
-    assert patients(more, *own, (VICTIM, "rare")) - {f"OTHER|{VICTIM}"} == before
+    stranger = (VICTIM, "OTHER", "rare")
+    after = by_patient(more, header, *([stranger, *own] if first else [*own, stranger]))
+    assert after == before
+
+
+@pytest.mark.parametrize("rows", [[], [(VICTIM, "rare")], [(VICTIM, ordinary_patients()[VICTIM][0])]])
+def test_a_table_by_patient_that_does_not_tell_two_hospitals_apart_is_refused_as_a_whole(
+    rows: list[tuple[str, str]], hospital: Hospital, tmp_path: Path
+) -> None:
+    """Left out, the patients of that id would be ones whose data follow from another's."""
+    own = [(patient, labels[0]) for patient, labels in ordinary_patients().items()]
+    more = grown(hospital, tmp_path / "after")
+    more.image(VICTIM, 7, issuer="OTHER", home="other")
+    with pytest.raises(UsageError, match="issuer") as caught:
+        by_patient(more, "PatientID,label", *own, *rows)
+    assert VICTIM not in str(caught.value)
+
+
+def test_a_mask_that_only_tells_its_place_does_nothing_to_another_patient(hospital: Hospital, tmp_path: Path) -> None:
+    before = trainable(read_dicom(hospital, tmp_path / "before"))
+    more = grown(hospital, tmp_path / "private")
+    more.image(FIRST, 0)
+    path = more.folder / FIRST / "SEG0.dcm"
+    victims = dcmread(more.folder / VICTIM / "IMG0.dcm")
+    mask = dcmread(path)
+    del mask.ReferencedSeriesSequence
+    for frame in mask.PerFrameFunctionalGroupsSequence:
+        del frame.DerivationImageSequence
+    mask.FrameOfReferenceUID = victims.FrameOfReferenceUID
+    path.unlink()
+    mask.save_as(path)
+    more.write_table()
+    after = trainable(read_dicom(more, tmp_path / "after"))
+    assert {patient: after[patient] for patient in before} == before
 
 
 def test_two_people_whose_issuer_and_id_read_alike_are_two_patients(hospital: Hospital, tmp_path: Path) -> None:

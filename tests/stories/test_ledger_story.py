@@ -83,7 +83,7 @@ def test_nothing_of_key_and_patient_digests_leaves_the_house(house: House, tmp_p
         shutil.copy(path, house.run / path.name)
     for name in ("Ada Approver", "Bob Approver"):
         assert house.say("approve", "--by", name, "--statement", "I read the internal report.").code == 0
-    assert house.say("release", "--to", tmp_path / "pack").code == 0
+    assert house.say("release", "--unsigned", "--to", tmp_path / "pack").code == 0
     sealed = [path for path in (tmp_path / "pack").rglob("*") if path.is_file()]
     assert len(sealed) > 10
     assert not [path for path in sealed if path.name.endswith((".private", ".jsonl")) and "approvals" not in path.name]

@@ -214,7 +214,7 @@ def test_sampling_that_was_killed_leaves_no_half_archive_and_gives_the_same_when
 
     shutil.copytree(trained.folder, tmp_path / "killed")
     killed = Place(trained.killer, trained.table, tmp_path / "killed")
-    partial = killed.home / "*" / ".partial-archive-*" / "DICOM" / "*"
+    partial = killed.home / "*" / ".partial-archive-*" / "content" / "DICOM" / "*"
     ways: list[dict[str, Any]] = [{"seen": partial, "text": "", "after": random.uniform(0.0, 0.1)} for _ in range(2)]
     ways += [{"before_write": write} for write in range(1, writes + 1)]
     for way in ways:

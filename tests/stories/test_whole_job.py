@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import bagit
 import numpy as np
 import pydicom
 import pytest
@@ -76,15 +77,20 @@ def test_sampling_twice_gives_the_same_bytes(house: House) -> None:
 
 
 def test_two_people_approve_and_the_pack_verifies(house: House, tmp_path: Path) -> None:
-    assert house.say("release").code == 7
+    key, public = tmp_path / "house.pem", tmp_path / "house.pub.pem"
+    assert say("keygen", "--out", key, "--no-passphrase").code == 0
+    assert house.say("release").code == 2
+    assert house.say("release", "--key", key).code == 7
     approve(house, "Ann Approver")
-    assert house.say("release").code == 7
+    assert house.say("release", "--key", key).code == 7
     approve(house, "Bob Approver")
     assert house.say("release", "--dry-run").code == 0
-    sealed = house.say("release", "--to", tmp_path / "pack", "--json")
+    sealed = house.say("release", "--to", tmp_path / "pack", "--key", key, "--json")
     assert sealed.code == 0, sealed.err
     root = sealed.json["root_digest"]
     assert say("verify", tmp_path / "pack", "--expect", root).code == 0
+    assert "signed by the key you gave" in say("verify", tmp_path / "pack", "--key", public).out
+    assert bagit.Bag(str(tmp_path / "pack")).validate()
     assert say("verify", tmp_path / "pack", "--expect", "0" * 64).code == 6
     shown = house.say("ledger", "verify", "--json")
     assert shown.code == 0
@@ -97,7 +103,7 @@ def test_two_people_approve_and_the_pack_verifies(house: House, tmp_path: Path) 
 
 def test_one_flipped_byte_in_a_pack_is_named(house: House, tmp_path: Path) -> None:
     approve(house, "Ann Approver", "Bob Approver")
-    assert house.say("release", "--to", tmp_path / "pack").code == 0
+    assert house.say("release", "--unsigned", "--to", tmp_path / "pack").code == 0
     image = next((tmp_path / "pack").rglob("I0000001"))
     content = bytearray(image.read_bytes())
     content[-1] ^= 1
@@ -122,7 +128,7 @@ def test_the_operator_may_not_approve(house: House) -> None:
 def test_a_refusal_blocks(house: House, tmp_path: Path) -> None:
     approve(house, "Ann Approver", "Bob Approver")
     assert house.say("refuse", "--by", "Cleo Checker", "--statement", "Masks look odd.").code == 0
-    assert house.say("release", "--to", tmp_path / "pack").code == 7
+    assert house.say("release", "--unsigned", "--to", tmp_path / "pack").code == 7
     assert not (tmp_path / "pack").exists()
 
 
@@ -239,7 +245,7 @@ def test_classes_of_a_real_folder_need_not_be_the_phantoms(house: House, tmp_pat
 
 def test_the_release_is_entered_only_into_the_ledger_that_holds_the_run(house: House, tmp_path: Path) -> None:
     approve(house, "Ann Approver", "Bob Approver")
-    said = house.say("release", "--to", tmp_path / "pack", "--ledger", tmp_path / "other")
+    said = house.say("release", "--unsigned", "--to", tmp_path / "pack", "--ledger", tmp_path / "other")
     assert said.code == 6
     assert not (tmp_path / "pack").exists()
     assert not (tmp_path / "other").exists()
@@ -247,7 +253,7 @@ def test_the_release_is_entered_only_into_the_ledger_that_holds_the_run(house: H
 
 def test_a_recipient_is_told_what_the_archive_is_not_fit_for(house: House, tmp_path: Path) -> None:
     approve(house, "Ann Approver", "Bob Approver")
-    assert house.say("release", "--to", tmp_path / "pack").code == 0
+    assert house.say("release", "--unsigned", "--to", tmp_path / "pack").code == 0
     assert "not shown by" in (tmp_path / "pack" / "RELEASE.md").read_text()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from synthrelease.audit.checks.closed_world import ClosedWorld
 from synthrelease.audit.checks.exact_copies import ExactCopies
 from synthrelease.audit.checks.frechet import FrechetDistance
 from synthrelease.audit.checks.header_leak import HeaderLeak
@@ -19,6 +20,7 @@ CHECKS: tuple[Check, ...] = (
     SplitSound(),
     ExactCopies(),
     HeaderLeak(),
+    ClosedWorld(),
     NearCopies(),
     NeighbourPermutation(),
     Membership(),

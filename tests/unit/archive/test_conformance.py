@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from synthrelease.archive import conformance
-from synthrelease.archive.patient import ArchiveSettings, image_of
+from synthrelease.dicom.release.instances import image_of
+from synthrelease.dicom.release.settings import ArchiveSettings
 from synthrelease.errors import UnsuitableData
 
 SETTINGS = ArchiveSettings("r1", (), ("normal",), (0.5, 0.5), "0.1.0", "20200101")

@@ -7,7 +7,7 @@ import uuid
 
 import pytest
 
-from synthrelease.archive.uids import UidKind, release_uid
+from synthrelease.dicom.release.uids import UidKind, release_uid
 
 
 def test_the_same_release_gives_the_same_uids() -> None:
@@ -23,8 +23,10 @@ def test_release_edition_kind_and_index_each_change_the_uid() -> None:
         release_uid("r1", UidKind.MASK, 7),
         release_uid("r1", UidKind.IMAGE, 8),
         release_uid("r1", UidKind.IMAGE, 7, edition="abc"),
+        release_uid("r1", UidKind.IMAGE, 7, part=1),
+        release_uid("r1", UidKind.IMAGE, 7, part=2),
     }
-    assert len(others | {base}) == 5
+    assert len(others | {base}) == 7
 
 
 def test_no_two_objects_of_a_release_share_a_uid() -> None:
@@ -47,9 +49,11 @@ def test_shifting_text_between_name_and_edition_changes_the_uid() -> None:
 
 
 def test_a_uid_has_no_input_for_a_source_uid() -> None:
-    assert list(inspect.signature(release_uid).parameters) == ["release_name", "kind", "index", "edition"]
+    assert list(inspect.signature(release_uid).parameters) == ["release_name", "kind", "index", "part", "edition"]
 
 
 def test_a_negative_index_is_refused() -> None:
     with pytest.raises(ValueError, match="negative"):
         release_uid("r1", UidKind.IMAGE, -1)
+    with pytest.raises(ValueError, match="negative"):
+        release_uid("r1", UidKind.MASK, 1, part=-1)

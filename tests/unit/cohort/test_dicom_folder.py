@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from synthrelease.cohort.dicom_folder import NOTE_ORPHAN, NOTE_STUDY, NOTE_TEXT
+from synthrelease.cohort.dicom_folder import NOTE_ORPHAN, NOTE_TEXT
+from synthrelease.cohort.dicom_work import NOTE_STUDY
 from synthrelease.cohort.masking import NOTE_ABSENT
 from synthrelease.cohort.readers import reader_for
 from synthrelease.cohort.types import SourceImage
@@ -223,3 +224,46 @@ def test_the_order_is_the_order_of_the_paths(dicom: Any, settings: Make) -> None
     for name in ("c", "a", "b"):
         dicom.add(name.upper(), name=name)
     assert [image.patient_id for image in read(settings(), dicom.finish())[0]] == ["HOSP|A", "HOSP|B", "HOSP|C"]
+
+
+def test_labels_by_patient_tell_issuers_apart(dicom: Any, settings: Make) -> None:
+    dicom.add("A", label=None, issuer="ONE")
+    dicom.add("A", label=None, issuer="TWO")
+    (dicom.folder / "labels.csv").write_text("PatientID,IssuerOfPatientID,label\nA,ONE,sick\nA,TWO,normal\n")
+    images, refused, _ = read(settings(label={"key": "PatientID"}), dicom.folder)
+    assert {image.patient_id: image.label for image in images} == {"ONE|A": "sick", "TWO|A": "normal"}
+    assert not refused
+
+
+def test_labels_by_patient_that_do_not_tell_two_issuers_apart_are_refused_as_a_whole(
+    dicom: Any, settings: Make
+) -> None:
+    for issuer in ("ONE", "TWO"):
+        dicom.add("A", label=None, issuer=issuer)
+    (dicom.folder / "labels.csv").write_text("PatientID,label\nA,sick\n")
+    with pytest.raises(UsageError, match="two issuers"):
+        read(settings(label={"key": "PatientID"}), dicom.folder)
+
+
+def test_a_patient_with_two_classes_is_left_out_where_nobody_tells_issuers(dicom: Any, settings: Make) -> None:
+    dicom.add("A", label=None, issuer="")
+    dicom.add("B", label=None, issuer="")
+    (dicom.folder / "labels.csv").write_text("PatientID,label\nA,sick\nA,normal\nB,normal\n")
+    images, refused, _ = read(settings(label={"key": "PatientID"}), dicom.folder)
+    assert [image.patient_id for image in images] == ["|B"]
+    assert refused == {Reason.NO_LABEL: 1}
+
+
+def test_a_row_without_a_patient_is_no_class_for_images_without_one(dicom: Any, settings: Make) -> None:
+    dicom.add("A", PatientID="", label=None)
+    (dicom.folder / "labels.csv").write_text("PatientID,label\nB,normal\n,sick\n")
+    wanted = settings(label={"key": "PatientID"}, identity={"missing": "study"})
+    assert read(wanted, dicom.folder)[1] == {Reason.NO_LABEL: 1}
+
+
+def test_ids_beyond_ascii_are_read_by_their_character_set(dicom: Any, settings: Make) -> None:
+    dicom.add("MÜLLER", name="a", names=(), SpecificCharacterSet="ISO_IR 100")
+    dicom.add("MÜLLER", name="b", names=(), SpecificCharacterSet="ISO_IR 192")
+    images, refused, _ = read(settings(segments=()), dicom.finish())
+    assert [image.patient_id for image in images] == ["HOSP|MÜLLER"] * 2
+    assert not refused

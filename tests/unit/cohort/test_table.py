@@ -284,3 +284,35 @@ def test_foreground_lies_above_half_of_the_range(tmp_path: Path, values: np.ndar
 def test_a_map_of_several_labels_is_not_taken_for_one_mask(tmp_path: Path) -> None:
     np.save(tmp_path / "m.npy", np.array([[0, 1, 2]], np.uint8))
     assert read_mask(tmp_path / "m.npy", oriented=False) is Reason.MASK_UNREADABLE
+
+
+def nifti_pair(pictures: Any, shift: float, *, code: int = 1) -> Path:
+    """A NIfTI image with a mask whose affine is shifted."""
+    pictures.add("7", image="i.nii", mask="m.nii")
+    for name, array, offset in (("i.nii", WORDS, 0.0), ("m.nii", (BYTES > 99).astype(np.uint8), shift)):
+        affine = np.diag([-1.0, -1.0, 2.0, 1.0])
+        affine[0, 3] = offset
+        file = nib.Nifti1Image(array.T[..., None].astype(np.int32), affine)
+        file.set_sform(affine, code)
+        file.set_qform(None, 0)
+        nib.save(file, pictures.folder / name)
+    return pictures.finish()  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize(("shift", "refused"), [(0.0, {}), (0.04, {}), (3.0, {Reason.MASK_PLACE: 1})])
+def test_a_nifti_mask_lies_where_its_nifti_image_lies(
+    pictures: Any, settings: Make, shift: float, refused: dict[Reason, int]
+) -> None:
+    assert read(settings(), nifti_pair(pictures, shift))[1] == refused
+
+
+def test_a_nifti_mask_that_does_not_tell_where_it_lies_is_taken(pictures: Any, settings: Make) -> None:
+    table = nifti_pair(pictures, 0.0)
+    path = pictures.folder / "m.nii"
+    file = nib.load(path)
+    bare = nib.Nifti1Image(np.asarray(file.dataobj), None, file.header)  # type: ignore[attr-defined]
+    bare.set_sform(None, 0)
+    bare.set_qform(None, 0)
+    nib.save(bare, path)
+    images, refused = read(settings(), table)
+    assert len(images) == 1, refused

@@ -93,3 +93,18 @@ def test_square_pixels_stay_and_absurd_spacing_is_ignored() -> None:
     assert squared(image, None, 1.0)[0] is image
     assert squared(image, None, 500.0)[0] is image
     assert squared(image, np.ones((2, 8, 8), np.bool_), 0.5)[1].shape == (2, 8, 16)  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(("shape", "resolution"), [((64, 64), 16), ((60, 60), 16), ((48, 64), 16), ((600, 600), 2)])
+def test_a_masks_pixel_is_the_share_of_its_area_that_is_set(shape: tuple[int, int], resolution: int) -> None:
+    masks = np.random.default_rng(0).random((3, *shape)) > 0.5
+    masks[1] = False
+    side = max(shape)
+    fine = np.zeros((3, side, side))
+    top, left = (side - shape[0]) // 2, (side - shape[1]) // 2
+    fine[:, top : top + shape[0], left : left + shape[1]] = masks
+    times = np.lcm(side, resolution) // side
+    fine = fine.repeat(times, axis=1).repeat(times, axis=2)
+    step = fine.shape[1] // resolution
+    expected = fine.reshape(3, resolution, step, resolution, step).mean(axis=(2, 4))
+    np.testing.assert_allclose(fit(masks, resolution, 0.0), expected, atol=1e-6)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from synthrelease.policy.loader import policy_digest, policy_from
 from synthrelease.privacy.accounting import ACCOUNTANT, Mechanism, epsilon_of
@@ -16,12 +18,15 @@ from synthrelease.privacy.scope import ADJACENCY
 from synthrelease.records.digests import digest_of, digest_of_file
 from synthrelease.records.files import atomic_write_json, atomic_write_text, read_json
 from synthrelease.records.ledger import Event, Ledger
-from synthrelease.release import approve
+from synthrelease.records.manifest import MANIFEST, manifest_bytes
+from synthrelease.release import approve, seal
 
 NOW = datetime(2026, 3, 1, 9, 30, tzinfo=UTC)
 COHORT_FOLDER = "/data/wards/ward-seven/chest"
 PATIENT = "ZX-4711-KOWALSKI"
 MOMENTS = (Mechanism("moments", 0.61),)
+KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+OTHER_KEY = Ed25519PrivateKey.from_private_bytes(bytes(32))
 
 POLICY = {
     "schema": 1,
@@ -137,6 +142,45 @@ def charge(folder: Path, ledger: Ledger) -> Ledger:
     return ledger
 
 
+ARCHIVE_FILES = {
+    **{f"DICOM/P{n:06d}/S0000001/{kind}0000001": kind.encode() * 40 + bytes([n]) for n in (1, 2, 3) for kind in "IM"},
+    "labels.csv": b"file,label\n",
+    "README.md": b"# Synthetic\n",
+    "croissant.json": b'{"name": "chest-2026"}\n',
+}
+
+
+def write_archive(folder: Path, files: Mapping[str, bytes], **changes: Any) -> None:
+    """archive/ with its manifest, and archive.json over it."""
+    shutil.rmtree(folder / "archive", ignore_errors=True)
+    for name, content in files.items():
+        (folder / "archive" / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / "archive" / name).write_bytes(content)
+    manifest = manifest_bytes((name, hashlib.sha256(content).hexdigest()) for name, content in files.items())
+    (folder / "archive" / MANIFEST).write_bytes(manifest)
+    digest = hashlib.sha256(manifest).hexdigest()
+    atomic_write_json(
+        folder / "archive.json",
+        {
+            "schema": "synthrelease.archive/2",
+            "archive_digest": digest,
+            "manifest": {"sha256": digest, "files": len(files), "bytes": sum(map(len, files.values()))},
+            "edition": "e" * 64,
+            "image_class": "DX",
+            "bits": 12,
+            "images_per_patient": 1,
+            "images": 3,
+            "class_counts": {"normal": 2, "nodule": 1},
+            "release_name": "chest-2026",
+            "segments": ["lung"],
+            "resolution": 32,
+            "spacing_mm": [9.375, 9.375],
+            "parents": {"training": digest_of_file(folder / "training.json")},
+            **changes,
+        },
+    )
+
+
 NO_CLAIM = {"mode": "none", "unit": "patient", "epsilon": None, "delta": None, "mechanisms": []}
 
 
@@ -155,26 +199,7 @@ def write_run(folder: Path, policy: dict[str, Any] = POLICY, privacy: dict[str, 
         "hostname": "gpu-node-seven",
     }
     atomic_write_json(folder / "training.json", training)
-    files = {}
-    for number in range(3):
-        name = f"images/{number:04d}.dcm"
-        content = b"synthetic" + bytes([number]) * 50
-        (folder / "archive" / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / "archive" / name).write_bytes(content)
-        files[name] = hashlib.sha256(content).hexdigest()
-    atomic_write_json(
-        folder / "archive.json",
-        {
-            "archive_digest": digest_of(files),
-            "files": files,
-            "images": 3,
-            "class_counts": {"normal": 2, "nodule": 1},
-            "release_name": "chest-2026",
-            "segments": ["lung"],
-            "resolution": 32,
-            "parents": {"training": digest_of_file(folder / "training.json")},
-        },
-    )
+    write_archive(folder, ARCHIVE_FILES)
     atomic_write_json(folder / "plan.json", {"privacy": {"epsilon": 8.0}, "cohort_path": COHORT_FOLDER, "minutes": 3})
     (folder / "checkpoint").mkdir(exist_ok=True)
     (folder / "checkpoint" / "generator.safetensors").write_bytes(b"WEIGHTS" * 20)
@@ -240,6 +265,42 @@ def plain(tmp_path: Path) -> Path:
     """A run without privacy."""
     policy = {**POLICY, "privacy": {"mode": "none"}, "sharing": {"tier": "internal"}}
     return write_run(tmp_path / "runs" / "plain", policy, NO_CLAIM)
+
+
+@pytest.fixture
+def sign_of() -> Callable[[Path], Path]:
+    return sign
+
+
+@pytest.fixture
+def archive_of() -> Callable[..., None]:
+    return write_archive
+
+
+@pytest.fixture
+def key() -> Ed25519PrivateKey:
+    """The house's key."""
+    return KEY
+
+
+@pytest.fixture
+def other_key() -> Ed25519PrivateKey:
+    """Somebody else's."""
+    return OTHER_KEY
+
+
+@pytest.fixture
+def pack(signed: Path, tmp_path: Path) -> Path:
+    """A sealed pack, signed by the house's key."""
+    seal(signed, tmp_path / "pack", NOW, key=KEY)
+    return tmp_path / "pack"
+
+
+@pytest.fixture
+def unsigned_pack(signed: Path, tmp_path: Path) -> Path:
+    """The same without a signature."""
+    seal(signed, tmp_path / "unsigned", NOW, key=None)
+    return tmp_path / "unsigned"
 
 
 @pytest.fixture

@@ -1,0 +1,1 @@
+"""What reading a cohort in costs beside a plain pydicom loop, on one core and on all."""

@@ -1,0 +1,39 @@
+"""The columns of labels.csv: the one place that the header row, the metadata and the README take them from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of labels.csv.
+
+    Attributes:
+        name: As the header row spells it.
+        description: What a cell holds, one sentence without a full stop.
+    """
+
+    name: str
+    description: str
+
+
+LABELS_FILE = "labels.csv"
+
+_ALWAYS = (
+    Column("file", "path of the image inside this folder"),
+    Column("sop_instance_uid", "SOP Instance UID (0008,0018) of the image, unique in the archive"),
+    Column("patient_id", "Patient ID (0010,0020) of the synthetic patient; several images may share one"),
+    Column("label", "class that the image was made to show"),
+    Column("mask_file", "path of the image's masks, several parted by a space; empty when there are none"),
+)
+_REPORT = Column("report_file", "path of the structured report that states the label")
+
+
+def columns(reports: bool) -> tuple[Column, ...]:
+    """The columns in their order, all of them text; the last is there when the archive holds reports.
+
+    >>> ",".join(column.name for column in columns(reports=False))
+    'file,sop_instance_uid,patient_id,label,mask_file'
+    """
+    return (*_ALWAYS, _REPORT) if reports else _ALWAYS

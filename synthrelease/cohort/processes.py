@@ -1,0 +1,113 @@
+"""Work spread over processes: the same answers in the same order as one after the other, and never many in hand."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from itertools import islice
+from multiprocessing.connection import wait
+from typing import TypeVar
+
+from synthrelease.errors import UnsuitableData
+
+Task = TypeVar("Task")
+Answer = TypeVar("Answer")
+
+CHUNK = 32
+"""Tasks that travel together."""
+
+PATIENCE = 2.0
+"""Seconds that a process takes to start, about."""
+
+
+class Workers:
+    """Some processes, started when they are first needed, ended with the `with` block.
+
+    Args:
+        processes: How many; None: one a processor that this process may use.
+    """
+
+    def __init__(self, processes: int | None = None) -> None:
+        self.count = processes or available_processors()
+        self._pool: ProcessPoolExecutor | None = None
+
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+            self._pool = None
+
+    def map(self, work: Callable[[Task], Answer], tasks: Iterable[Task], *, chunk: int = CHUNK) -> Iterator[Answer]:
+        """``work(task)`` for every task, in order.
+
+        This process works alone until it has done so for as long as others take to start: then they are worth it,
+        whatever a task costs and however many there are.
+
+        Args:
+            work: Picklable, so a function of a module or an object of such a class.
+            tasks: Picklable; not taken further ahead than the processes need.
+            chunk: Tasks that travel together.
+
+        Raises:
+            UnsuitableData: A process was ended from outside.
+        """
+        rest = iter(tasks)
+        began = time.monotonic()
+        for task in rest:
+            yield work(task)
+            if self.count > 1 and (self._pool is not None or time.monotonic() - began > PATIENCE):
+                break
+        waiting: deque[Future[list[Answer]]] = deque()
+        try:
+            while part := list(islice(rest, chunk)):
+                waiting.append(self._started().submit(_worked, work, part))
+                if len(waiting) > 2 * self.count:
+                    yield from waiting.popleft().result()
+            while waiting:
+                yield from waiting.popleft().result()
+        except BrokenProcessPool as error:
+            raise UnsuitableData(
+                "a reading process was ended from outside, most often for lack of memory", fix="Use fewer processes."
+            ) from error
+        finally:
+            for future in waiting:
+                future.cancel()
+
+    def _started(self) -> ProcessPoolExecutor:
+        if self._pool is None:
+            # Spawned, not forked: the caller may hold threads of a deep-learning library.
+            self._pool = ProcessPoolExecutor(
+                self.count, mp_context=multiprocessing.get_context("spawn"), initializer=_obey_parent
+            )
+        return self._pool
+
+
+def available_processors() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _worked(work: Callable[[Task], Answer], tasks: list[Task]) -> list[Answer]:
+    return [work(task) for task in tasks]
+
+
+def _obey_parent() -> None:
+    """Leave Ctrl-C to the parent, and end with it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_end_after, args=(parent.sentinel,), daemon=True).start()
+
+
+def _end_after(sentinel: int) -> None:
+    wait([sentinel])
+    os._exit(1)

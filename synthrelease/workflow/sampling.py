@@ -1,0 +1,92 @@
+"""From the checkpoint to the synthetic archive."""
+
+from __future__ import annotations
+
+import os
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from synthrelease.archive.sampler import generated_samples, label_draw
+from synthrelease.archive.writer import write_archive
+from synthrelease.dicom.release.settings import release_settings
+from synthrelease.errors import IntegrityError
+from synthrelease.generators.registry import load_generator
+from synthrelease.policy.loader import policy_digest
+from synthrelease.policy.schema import Policy
+from synthrelease.records.digests import digest_of_file
+from synthrelease.records.files import atomic_write_json
+from synthrelease.records.runs import Run
+from synthrelease.workflow.beginning import policy_of
+from synthrelease.workflow.desk import Desk, threads
+
+IMAGES_A_WRITER = 2000
+
+
+def sample_run(desk: Desk, run: Run) -> dict[str, Any]:
+    """Sample the archive from the checkpoint alone; writes archive/ and archive.json."""
+    policy = policy_of(run)
+    run.require(run.training, "train")
+    own = [charge for charge in desk.ledger(policy).history() if charge.run == run.name]
+    if own and all(charge.voided for charge in own):
+        raise IntegrityError(
+            "the run's charge was voided, so nothing may come out of it", fix="Start a new run; it is charged anew."
+        )
+    generator = load_generator(run.checkpoint)
+    wanted = policy.archive
+    training = digest_of_file(run.training)
+    edition = run.read(run.training, "train")["digests"]["generator"]
+    settings = release_settings(policy, edition=edition, software_version=version("synthrelease"))
+    desk.progress.stage("sampling", wanted.images)
+    with threads(desk.threads):
+        samples = generated_samples(
+            generator,
+            archive_labels(policy),
+            wanted.seed,
+            edition=edition,
+            images_per_patient=wanted.images_per_patient,
+        )
+        written = write_archive(
+            run.archive, samples, settings, processes=_writers(desk, wanted.images), progress=desk.progress
+        )
+    record = {
+        "schema": "synthrelease.archive/2",
+        "parents": {"training": training, "policy": policy_digest(policy)},
+        "release_name": policy.release.name,
+        "edition": settings.edition,
+        "software_version": settings.software_version,
+        "image_class": settings.image_class.value,
+        "bits": settings.bits,
+        "value_range": settings.value_range,
+        "images": written.images,
+        "patients": written.patients,
+        "images_per_patient": settings.images_per_patient,
+        "segmentations": written.segmentations,
+        "reports": written.reports,
+        "class_counts": dict(written.labels),
+        "segments": list(settings.segments),
+        "masks": wanted.masks.model_dump(),
+        "resolution": policy.cohort.resolution,
+        "spacing_mm": list(settings.spacing_mm),
+        "license": settings.license,
+        "seed": wanted.seed,
+        "filtered": 0,
+        "size_bytes": written.size_bytes,
+        "manifest": {"sha256": written.manifest, "files": written.files, "bytes": written.size_bytes},
+        "archive_digest": written.manifest,
+    }
+    atomic_write_json(run.archive_record, record)
+    return record
+
+
+def archive_labels(policy: Policy) -> npt.NDArray[np.uint8]:
+    """The class index of every image of the archive that a policy asks for."""
+    wanted = policy.archive
+    return label_draw(policy.cohort.classes, wanted.class_shares, wanted.images, wanted.seed, wanted.images_per_patient)
+
+
+def _writers(desk: Desk, images: int) -> int:
+    """How many processes write: one for each core, but starting one takes as long as writing a thousand images."""
+    return max(1, min(desk.threads or os.cpu_count() or 1, images // IMAGES_A_WRITER))
