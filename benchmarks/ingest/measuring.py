@@ -21,18 +21,31 @@ from synthrelease.records.refusals import Refusal
 
 MOST_APART = 0.01
 _PEAK = """
-import resource, sys
+import sys
 from pathlib import Path
 from benchmarks.ingest.cohorts import Cohort
 from benchmarks.ingest.contenders import ours
-from synthrelease.cohort import processes as pool
+from synthrelease.cohort.processes import Workers
 
-pool.PATIENCE = 0.0
+def peak(process):
+    # Not getrusage: there a new process starts with the memory of the one that started it.
+    lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+
+class Watched(Workers):
+    def __exit__(self, *error):
+        self.peaks = [peak(process) for process in self._pool._processes] if self._pool else []
+        found.append(max([peak("self"), *self.peaks]))
+        super().__exit__(*error)
+
 if __name__ == "__main__":
-    images, processes = int(sys.argv[3]), int(sys.argv[4])
-    ours(Path(sys.argv[1]), Cohort(128, 32, images), Path(sys.argv[2]), processes=processes)
-    kinds = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-    print(max(resource.getrusage(kind).ru_maxrss for kind in kinds))
+    from synthrelease.cohort import ingest, processes
+    found = []
+    processes.PATIENCE = 0.0
+    ingest.Workers = Watched
+    images, count = int(sys.argv[3]), int(sys.argv[4])
+    ours(Path(sys.argv[1]), Cohort(128, 32, images), Path(sys.argv[2]), processes=count)
+    print(found[-1])
 """
 
 

@@ -28,6 +28,11 @@ class Crew(Protocol):
         ...
 
 
+def most_at_once(processes: int) -> int:
+    """How many tasks are under way at most, when the next one is asked for the oldest of so many is done."""
+    return 1 if processes == 1 else 2 * processes + 1
+
+
 @contextmanager
 def crew(processes: int, writer: ShardWriter, lock: HeldLock) -> Iterator[Crew]:
     """So many writers, until the block ends.
@@ -69,8 +74,7 @@ class _Pool:
         waiting: deque[Future[Done]] = deque()
         for task in tasks:
             waiting.append(self._pool.submit(_do, act, task))
-            # Few at a time: a task holds the pixels of a shard.
-            if len(waiting) > 2 * self._processes:
+            if len(waiting) == most_at_once(self._processes):
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()

@@ -54,14 +54,29 @@ class Samples:
 
 
 @dataclass(frozen=True)
-class Contents:
-    """The samples of one shard as they are stored; what a writing process is sent.
+class Arrays:
+    """Room for the stored values of n images.
 
     Attributes:
-        shard: Its number, from 0.
         levels: (n, H, W) uint16.
         masks: (n, ceil(K * H * W / 8)) uint8: the masks' bits in row-major order, lowest bit first.
         overlapping: (n,) bool, whether any pixel of the image lies in two masks.
+    """
+
+    levels: npt.NDArray[np.uint16]
+    masks: npt.NDArray[np.uint8]
+    overlapping: npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Contents:
+    """The samples of one shard as they are stored.
+
+    Attributes:
+        shard: Its number, from 0.
+        levels: As in `Arrays`.
+        masks: As in `Arrays`.
+        overlapping: As in `Arrays`.
         labels: n class indices.
     """
 
@@ -129,27 +144,39 @@ def levels_of(images: npt.NDArray[np.float32], bits: int = 12) -> npt.NDArray[np
     return np.rint(scaled, out=scaled).astype(np.uint16)
 
 
-def contents_of(shard: int, batch: SampleBatch, settings: ArchiveSettings) -> Contents:
+def contents_of(shard: int, batch: SampleBatch, settings: ArchiveSettings, into: Arrays | None = None) -> Contents:
     """The samples of a shard as stored values.
+
+    Args:
+        shard: Its number, from 0.
+        batch: Its samples.
+        settings: Of the archive.
+        into: Where to put them; None: into new memory.
 
     Raises:
         UnsuitableData: Another number of samples than the shard has, a wrong shape, or a value that is not finite.
         UsageError: A label that the settings do not have, or two classes in one patient.
     """
     _check(shard, batch, settings)
-    count, bits = len(batch.images), -(-len(settings.segments) * settings.rows * settings.columns // 8)
-    levels = np.empty((count, settings.rows, settings.columns), np.uint16)
-    packed = np.empty((count, bits), np.uint8)
-    overlapping = np.zeros(count, bool)
+    into = into or _room(len(batch.images), settings)
     # One image at a time stays in the processor's cache; a whole shard does not.
-    for index in range(count):
-        levels[index] = levels_of(batch.images[index, 0], settings.bits)
+    for index in range(len(batch.images)):
+        into.levels[index] = levels_of(batch.images[index, 0], settings.bits)
         if not _finite(batch.masks[index]):
             raise UnsuitableData("masks are not finite", fix="The generator diverged; train it again.")
         masks = batch.masks[index] >= np.float32(MASK_THRESHOLD)
-        packed[index] = np.packbits(masks.reshape(-1), bitorder="little")
-        overlapping[index] = overlap(masks)
-    return Contents(shard, levels, packed, overlapping, tuple(int(label) for label in batch.labels))
+        into.masks[index] = np.packbits(masks.reshape(-1), bitorder="little")
+        into.overlapping[index] = overlap(masks)
+    return Contents(shard, into.levels, into.masks, into.overlapping, tuple(int(label) for label in batch.labels))
+
+
+def _room(count: int, settings: ArchiveSettings) -> Arrays:
+    bits = len(settings.segments) * settings.rows * settings.columns
+    return Arrays(
+        np.empty((count, settings.rows, settings.columns), np.uint16),
+        np.empty((count, -(-bits // 8)), np.uint8),
+        np.empty(count, np.bool_),
+    )
 
 
 def unpacked(contents: Contents, index: int, settings: ArchiveSettings) -> npt.NDArray[np.bool_]:

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from synthrelease.archive.journal import Entry, Partial
 from synthrelease.archive.samples import Contents, shard_range, unpacked
 from synthrelease.archive.texts import label_lines
+from synthrelease.archive.trays import Filled, Trays
 from synthrelease.dicom.mask_forms import Compression, MaskKind
 from synthrelease.dicom.release.layout import FileKind, Place, file_name, patient_folder, place_of
 from synthrelease.dicom.release.pixels import even, image_pixels, mask_pixels
@@ -36,19 +37,22 @@ class ShardWriter:
     Attributes:
         templates: Of the release.
         partial: The unfinished archive.
+        trays: Where shards come from.
     """
 
     templates: ReleaseTemplates
     partial: Partial
+    trays: Trays
 
     @property
     def settings(self) -> ArchiveSettings:
         """Of the archive."""
         return self.templates.settings
 
-    def write(self, contents: Contents) -> Entry:
-        """Write a shard's files and enter it into the journal."""
+    def write(self, filled: Filled) -> Entry:
+        """Write the files of a shard that lies in a tray and enter it into the journal."""
         settings = self.settings
+        contents = self.trays.contents(filled)
         numbers = shard_range(contents.shard, settings)
         root = str(self.partial.content)
         lines: list[bytes] = []
@@ -59,7 +63,7 @@ class ShardWriter:
             _make_folders(f"{root}/{folder}")
             written: list[tuple[str, str]] = []
             for index in range(start, min(start + settings.images_per_patient, numbers.stop)):
-                for place, content in self.files(contents, index - numbers.start):
+                for place, content in image_files(contents, index - numbers.start, self.templates):
                     path = f"{folder}/{file_name(place, settings)}"
                     _save(f"{root}/{path}", content)
                     written.append((path, hashlib.sha256(content).hexdigest()))
@@ -82,39 +86,41 @@ class ShardWriter:
         entry = self.partial.entry(shard)
         return entry if entry is not None and self.partial.is_whole(entry, self.settings) else None
 
-    def files(self, contents: Contents, index: int) -> Iterator[tuple[Place, bytes]]:
-        """The files of one image of a shard."""
-        settings = self.settings
-        number = shard_range(contents.shard, settings).start + index + 1
-        image = place_of(number, settings)
-        shared = shared_values(image, settings)
 
-        def filled(kind: FileKind, part: int, variant: str, pixels: Buffer) -> tuple[Place, bytes]:
-            place = Place(kind, number, image.patient, image.image, part)
-            values: dict[str, Buffer] = {**shared, **own_values(place, settings), PIXELS: pixels}
-            return place, self.templates.of(place, variant).render(values)
+def image_files(contents: Contents, index: int, templates: ReleaseTemplates) -> Iterator[tuple[Place, bytes]]:
+    """The files of one image of a shard, each with its place."""
+    settings = templates.settings
+    number = shard_range(contents.shard, settings).start + index + 1
+    image = place_of(number, settings)
+    shared = shared_values(image, settings)
 
-        yield filled(FileKind.IMAGE, 0, "", image_pixels(contents.levels[index]))
-        for part, (variant, pixels) in enumerate(self._masks(contents, index)):
-            yield filled(FileKind.MASK, part, variant, pixels)
-        if settings.reports:
-            yield filled(FileKind.REPORT, 0, settings.classes[contents.labels[index]], b"")
+    def filled(kind: FileKind, part: int, variant: str, pixels: Buffer) -> tuple[Place, bytes]:
+        place = Place(kind, number, image.patient, image.image, part)
+        values: dict[str, Buffer] = {**shared, **own_values(place, settings), PIXELS: pixels}
+        return place, templates.of(place, variant).render(values)
 
-    def _masks(self, contents: Contents, index: int) -> Iterator[tuple[str, Buffer]]:
-        """Variant and pixels of every mask file of an image."""
-        settings = self.settings
-        variant = self.templates.variant_of(bool(contents.overlapping[index]))
-        raw = settings.mask_kind is MaskKind.BINARY and settings.mask_compression is Compression.NONE
-        if not settings.segments:
-            return
-        if raw and not settings.one_file_per_segment:
-            # The shard holds its bits as the file does.
-            yield variant, even(contents.masks[index].data)
-            return
-        masks = unpacked(contents, index, settings)
-        shown = [masks[part : part + 1] for part in range(len(masks))] if settings.one_file_per_segment else [masks]
-        for each in shown:
-            yield variant, mask_pixels(each, settings)
+    yield filled(FileKind.IMAGE, 0, "", image_pixels(contents.levels[index]))
+    for part, (variant, pixels) in enumerate(_masks(contents, index, templates)):
+        yield filled(FileKind.MASK, part, variant, pixels)
+    if settings.reports:
+        yield filled(FileKind.REPORT, 0, settings.classes[contents.labels[index]], b"")
+
+
+def _masks(contents: Contents, index: int, templates: ReleaseTemplates) -> Iterator[tuple[str, Buffer]]:
+    """Variant and pixels of every mask file of an image."""
+    settings = templates.settings
+    variant = templates.variant_of(bool(contents.overlapping[index]))
+    raw = settings.mask_kind is MaskKind.BINARY and settings.mask_compression is Compression.NONE
+    if not settings.segments:
+        return
+    if raw and not settings.one_file_per_segment:
+        # The shard holds its bits as the file does.
+        yield variant, even(contents.masks[index].data)
+        return
+    masks = unpacked(contents, index, settings)
+    shown = [masks[part : part + 1] for part in range(len(masks))] if settings.one_file_per_segment else [masks]
+    for each in shown:
+        yield variant, mask_pixels(each, settings)
 
 
 def _make_folders(folder: str) -> None:

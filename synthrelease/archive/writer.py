@@ -21,20 +21,13 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from synthrelease.archive.crew import Crew, crew
+from synthrelease.archive.crew import Crew, crew, most_at_once
 from synthrelease.archive.journal import Entry, Partial, partial_of, sweep_others
 from synthrelease.archive.lock import only_writer
-from synthrelease.archive.samples import (
-    Contents,
-    SampleBatch,
-    Samples,
-    contents_of,
-    held_samples,
-    shard_count,
-    shard_range,
-)
+from synthrelease.archive.samples import SampleBatch, Samples, held_samples, shard_count, shard_range
 from synthrelease.archive.shard import ShardWriter
 from synthrelease.archive.texts import CROISSANT, README, header_line, other_texts
+from synthrelease.archive.trays import Filled, Trays, trays
 from synthrelease.dicom.release.settings import ArchiveSettings
 from synthrelease.dicom.release.templates import ReleaseTemplates, release_templates
 from synthrelease.errors import IntegrityError, UnsuitableData, UsageError
@@ -111,10 +104,12 @@ def write_archive(
         if record is None:
             try:
                 partial.make()
-                writer = ShardWriter(templates, partial)
-                with crew(processes, writer, lock) as hands:
+                with (
+                    trays(settings, most_at_once(processes)) as shared,
+                    crew(processes, ShardWriter(templates, partial, shared), lock) as hands,
+                ):
                     taken_over = _take_over(hands, partial, settings, progress)
-                    _write_rest(hands, samples, settings, taken_over, progress)
+                    _write_rest(hands, shared, samples, settings, taken_over, progress)
                 images = sum(len(shard_range(shard, settings)) for shard in taken_over)
                 record = replace(_finish(partial, settings), taken_over=images)
                 # One flush for all files: the new name must not reach the disk before what it names.
@@ -168,12 +163,17 @@ def _take_over(hands: Crew, partial: Partial, settings: ArchiveSettings, progres
 
 
 def _write_rest(
-    hands: Crew, samples: Samples, settings: ArchiveSettings, finished: frozenset[int], progress: Progress
+    hands: Crew,
+    shared: Trays,
+    samples: Samples,
+    settings: ArchiveSettings,
+    finished: frozenset[int],
+    progress: Progress,
 ) -> None:
-    def tasks() -> Iterator[Contents]:
-        for shard in range(shard_count(settings)):
-            if shard not in finished:
-                yield contents_of(shard, samples.draw(shard), settings)
+    def tasks() -> Iterator[Filled]:
+        rest = (shard for shard in range(shard_count(settings)) if shard not in finished)
+        for task, shard in enumerate(rest):
+            yield shared.fill(task, shard, samples.draw(shard))
 
     done = sum(len(shard_range(shard, settings)) for shard in finished)
     for images in hands.each(_written, tasks()):
@@ -181,8 +181,8 @@ def _write_rest(
         progress.step(done)
 
 
-def _written(writer: ShardWriter, contents: Contents) -> int:
-    return writer.write(contents).images
+def _written(writer: ShardWriter, filled: Filled) -> int:
+    return writer.write(filled).images
 
 
 def _taken_over(writer: ShardWriter, shard: int) -> int | None:

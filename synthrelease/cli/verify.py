@@ -9,6 +9,7 @@ import click
 
 from synthrelease.cli import options
 from synthrelease.cli.console import Console
+from synthrelease.errors import UnsuitableData
 
 if TYPE_CHECKING:
     from synthrelease.release.verifying import VerifyResult
@@ -35,7 +36,7 @@ def command(pack: Path, key_file: Path | None, expect: str | None, as_json: bool
     from synthrelease.release.verifying import verify
 
     console = Console(as_json=as_json, quiet=quiet)
-    if not pack.is_dir():
+    if not _is_folder(pack):
         raise UsageError(f"there is no folder {pack}", fix="Name the folder of a release pack.")
     key = read_public(key_file) if key_file else None
     result = verify(pack, expect, datetime.now(UTC), key)
@@ -53,6 +54,13 @@ def command(pack: Path, key_file: Path | None, expect: str | None, as_json: bool
     }
     console.answer(text, {**record.to_json(), **value})
     return 0
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError as error:
+        raise UnsuitableData(f"the pack cannot be looked at: {error.strerror}", fix="Check its path.") from error
 
 
 def _signature(result: VerifyResult) -> str:

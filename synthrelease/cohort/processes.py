@@ -23,6 +23,8 @@ Answer = TypeVar("Answer")
 CHUNK = 32
 """Tasks that travel together."""
 
+_PRELOADED = ("synthrelease.cohort.dicom_work", "synthrelease.cohort.shrinking", "synthrelease.cohort.table")
+
 PATIENCE = 2.0
 """Seconds that a process takes to start, about."""
 
@@ -84,10 +86,10 @@ class Workers:
 
     def _started(self) -> ProcessPoolExecutor:
         if self._pool is None:
-            # Spawned, not forked: the caller may hold threads of a deep-learning library.
-            self._pool = ProcessPoolExecutor(
-                self.count, mp_context=multiprocessing.get_context("spawn"), initializer=_obey_parent
-            )
+            # Forked from a server that imports once and holds no threads, as the caller may: of a deep-learning library.
+            context = multiprocessing.get_context("forkserver")
+            context.set_forkserver_preload(["__main__", *_PRELOADED])
+            self._pool = ProcessPoolExecutor(self.count, mp_context=context, initializer=_obey_parent)
         return self._pool
 
 

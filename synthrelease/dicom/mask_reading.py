@@ -111,9 +111,12 @@ def open_segmentation(path: Path) -> MaskFile | Refusal:
         except (ValueError, IndexError, RecursionError):
             continue
     try:
-        return Decoded(path)
-    except Exception:  # highdicom and the decoders raise almost anything on what they do not expect.
+        decoded = Decoded(path)
+    except Exception:  # highdicom raises almost anything on what it does not expect.
         return Refusal(path, Reason.MASK_UNREADABLE, "no reader understands it")
+    if decoded.compressed:  # our own decoders survive broken frames, pydicom's choice may not
+        return Refusal(path, Reason.MASK_UNREADABLE, "compressed in a form that is not read")
+    return decoded
 
 
 def read_segmentation(path: Path) -> list[SegmentMask] | Refusal:

@@ -21,6 +21,9 @@ class Decoded:
     Args:
         path: Private.
 
+    Attributes:
+        compressed: Whether its frames would be decoded by whatever decoder pydicom finds.
+
     Raises:
         Exception: highdicom raises almost anything on what it does not expect.
     """
@@ -30,8 +33,7 @@ class Decoded:
 
         with quiet():
             self._file: Any = segread(path)
-            if is_encapsulated(str(self._file.file_meta.TransferSyntaxUID)):
-                raise ValueError("compressed frames are decoded by our own reader, or not at all")
+            self.compressed = is_encapsulated(str(self._file.file_meta.TransferSyntaxUID))
             if int(self._file.Rows) * int(self._file.Columns) > MOST_PIXELS:
                 raise ValueError("a frame of an impossible size")
             self.sources: Sequence[str] = [str(uids[2]) for uids in self._file.get_source_image_uids()]

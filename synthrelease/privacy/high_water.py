@@ -13,6 +13,7 @@ copies, and after a power cut the account, which is, may run ahead of it.
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from synthrelease.errors import IntegrityError, UnsuitableData
 from synthrelease.records.ledger import Ledger
 
 SUFFIX = ".uses"
+_RESERVATION = re.compile(r"[0-9a-f]{64}")
 
 
 class HighWater:
@@ -104,10 +106,14 @@ def require_ledgers_of_uses(folder: Path) -> None:
         IntegrityError: A ledger is missing or lacks a reservation that was used; or one is broken.
     """
     for uses in sorted(folder.glob(f"*{SUFFIX}")):
+        if not uses.is_dir():
+            continue
+        # First the marks, then the ledger: a run that begins meanwhile reserves before it makes its mark.
+        marks = {mark.name for mark in uses.iterdir() if _RESERVATION.fullmatch(mark.name) and mark.is_file()}
         ledger = Ledger(uses.with_suffix(".jsonl"))
-        reserved = {charge.reservation for charge in ledger.history()}
-        if any(mark.name not in reserved for mark in uses.iterdir()):
+        if marks - {charge.reservation for charge in ledger.history()}:
             raise IntegrityError(
-                f"{ledger.path.name} lacks a reservation that a run has used: it was deleted, or restored from an older copy",
-                fix="Restore the whole folder of ledgers from its newest copy.",
+                f"{ledger.path.name} lacks a reservation that a run has used, noted in {uses.name}: the ledger was deleted, "
+                "moved away, or restored from an older copy",
+                fix="Restore the ledger from its newest copy, or move its .uses folder to where it went.",
             )

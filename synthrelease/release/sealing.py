@@ -219,11 +219,11 @@ def _end_of(approvals: tuple[Approval, ...]) -> datetime:
 def _require_external_report(run: RunRecords) -> None:
     path = run.folder / EXTERNAL_REPORT
     if not path.is_file():
-        raise IntegrityError(f"{EXTERNAL_REPORT} is missing", fix="Run `synthrelease report` for the external edition.")
+        raise IntegrityError(f"{EXTERNAL_REPORT} is missing", fix="Run `synthrelease audit`, which writes it.")
     head = path.read_text(encoding="utf-8")[:4096]
     if '<meta name="synthrelease-edition" content="external">' not in head:
         raise IntegrityError(
             f"{EXTERNAL_REPORT} is not an external edition", fix="Render it again; the internal edition never leaves."
         )
     if f'<meta name="synthrelease-audit" content="{run.digests.audit}">' not in head:
-        raise IntegrityError(f"{EXTERNAL_REPORT} shows another audit", fix="Run `synthrelease report` again.")
+        raise IntegrityError(f"{EXTERNAL_REPORT} shows another audit", fix="Run `synthrelease audit` again.")

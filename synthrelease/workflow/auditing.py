@@ -18,7 +18,6 @@ from synthrelease.audit.runner import check_ids, run_audit
 from synthrelease.cohort.ingest import ingest
 from synthrelease.cohort.store import CohortStore
 from synthrelease.cohort.survey import settings_for
-from synthrelease.dicom.release.settings import release_settings
 from synthrelease.dicom.release.templates import release_templates
 from synthrelease.errors import IntegrityError, UsageError
 from synthrelease.policy.loader import load_policy, policy_digest
@@ -26,13 +25,13 @@ from synthrelease.policy.schema import CohortSettings, Policy, Window
 from synthrelease.policy.shipped import shipped_file
 from synthrelease.privacy.accounting import composed_epsilon
 from synthrelease.records.digests import digest_of_file
-from synthrelease.records.files import atomic_write_json
+from synthrelease.records.files import atomic_write_json, canonical_json
 from synthrelease.records.ledger import Ledger
-from synthrelease.records.manifest import MANIFEST, problems
+from synthrelease.records.manifest import MANIFEST, lines_of, problems
 from synthrelease.records.runs import Run
 from synthrelease.workflow.beginning import policy_of
 from synthrelease.workflow.desk import Desk, threads
-from synthrelease.workflow.sampling import archive_labels
+from synthrelease.workflow.sampling import archive_labels, archive_record, settings_of
 from synthrelease.workflow.training import source_folder
 
 AUDIT_RESOLUTION = 64
@@ -46,7 +45,7 @@ def audit_run(desk: Desk, run: Run) -> dict[str, Any]:
     # First of all: what the archive must be may not depend on anything that is read later.
     expectation = expected_archive(run, policy)
     desk.progress.stage("checking the archive's digests")
-    _check_archive(run, archive, desk.threads or os.cpu_count() or 1)
+    _check_archive(run, policy, archive, desk.threads or os.cpu_count() or 1)
     profile_file = shipped_file("audits", policy.audit.profile)
     if digest_of_file(profile_file) != run.read(run.plan, "train")["audit_profile_digest"]:
         raise IntegrityError(
@@ -68,7 +67,7 @@ def audit_run(desk: Desk, run: Run) -> dict[str, Any]:
     digests = {
         "policy": policy_digest(policy),
         "training": digest_of_file(run.training),
-        "archive": archive["archive_digest"],
+        "archive": digest_of_file(run.archive_record),
         "audit_profile": digest_of_file(profile_file),
     }
     spent = ledger_facts(desk.ledger(policy), policy)
@@ -77,25 +76,30 @@ def audit_run(desk: Desk, run: Run) -> dict[str, Any]:
 
 def expected_archive(run: Run, policy: Policy) -> Expectation:
     """What the run's archive must be, from the frozen policy and the generator's digest; not from archive.json."""
-    edition = run.read(run.training, "train")["digests"]["generator"]
-    settings = release_settings(policy, edition=edition, software_version=version("synthrelease"))
+    settings = settings_of(run, policy)
     labels = archive_labels(policy)
     return Expectation(release_templates(settings), expected_texts(settings, labels), labels)
 
 
-def _check_archive(run: Run, archive: Mapping[str, Any], readers: int) -> None:
-    """Refuse an archive that is not, file by file, the one of its record."""
+def _check_archive(run: Run, policy: Policy, archive: Mapping[str, Any], readers: int) -> None:
+    """Refuse an archive that is not, file by file, the one of its record, or a record that says what nobody derives."""
     here = version("synthrelease")
-    if archive["software_version"] != here:
+    if archive.get("software_version") != here:
         raise IntegrityError(
-            f"the archive was sampled by version {archive['software_version']}, and this is {here}",
-            fix="Audit it with that version, or sample it again: `synthrelease sample`.",
+            f"the archive was not sampled by this version, {here}",
+            fix="Audit it with the version that sampled it, or sample it again: `synthrelease sample`.",
         )
     manifest = run.archive / MANIFEST
-    same = manifest.is_file() and digest_of_file(manifest) == archive["archive_digest"]
-    if not same or any(problems(run.archive, threads=readers)):
+    if not manifest.is_file() or any(problems(run.archive, threads=readers)):
         raise IntegrityError(
             "the archive is not the one that was sampled: a file was changed, added or removed",
+            fix="Sample it again: `synthrelease sample`.",
+        )
+    sizes = [(run.archive / path).stat().st_size for path, _ in lines_of(manifest)]
+    record = archive_record(run, policy, digest_of_file(manifest), len(sizes), sum(sizes))
+    if canonical_json(record) != canonical_json(dict(archive)):
+        raise IntegrityError(
+            "archive.json or the archive was changed: the record is not what policy, generator and archive give",
             fix="Sample it again: `synthrelease sample`.",
         )
 

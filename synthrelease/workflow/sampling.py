@@ -11,9 +11,9 @@ import numpy.typing as npt
 
 from synthrelease.archive.sampler import generated_samples, label_draw
 from synthrelease.archive.writer import write_archive
-from synthrelease.dicom.release.settings import release_settings
+from synthrelease.dicom.release.settings import ArchiveSettings, release_settings
 from synthrelease.errors import IntegrityError
-from synthrelease.generators.registry import load_generator
+from synthrelease.generators.registry import WEIGHTS, load_generator
 from synthrelease.policy.loader import policy_digest
 from synthrelease.policy.schema import Policy
 from synthrelease.records.digests import digest_of_file
@@ -36,36 +36,68 @@ def sample_run(desk: Desk, run: Run) -> dict[str, Any]:
         )
     generator = load_generator(run.checkpoint)
     wanted = policy.archive
-    training = digest_of_file(run.training)
-    edition = run.read(run.training, "train")["digests"]["generator"]
-    settings = release_settings(policy, edition=edition, software_version=version("synthrelease"))
+    settings = settings_of(run, policy)
+    labels = archive_labels(policy)
     desk.progress.stage("sampling", wanted.images)
     with threads(desk.threads):
         samples = generated_samples(
             generator,
-            archive_labels(policy),
+            labels,
             wanted.seed,
-            edition=edition,
+            edition=settings.edition,
             images_per_patient=wanted.images_per_patient,
         )
         written = write_archive(
             run.archive, samples, settings, processes=_writers(desk, wanted.images), progress=desk.progress
         )
-    record = {
+    record = archive_record(run, policy, written.manifest, written.files, written.size_bytes)
+    atomic_write_json(run.archive_record, record)
+    return record
+
+
+def settings_of(run: Run, policy: Policy) -> ArchiveSettings:
+    """The settings of the run's archive: the policy's, and the digest of the generator as edition.
+
+    Raises:
+        IntegrityError: The generator is not the one that training recorded; its digest enters every UID of a release.
+    """
+    edition = run.read(run.training, "train")["digests"]["generator"]
+    weights = run.require(run.checkpoint / WEIGHTS, "train")
+    if edition != digest_of_file(weights):
+        raise IntegrityError(
+            "the generator in the checkpoint is not the one that training.json names",
+            fix="Restore both from a copy, or start a new run.",
+        )
+    return release_settings(policy, edition=edition, software_version=version("synthrelease"))
+
+
+def archive_record(run: Run, policy: Policy, manifest: str, files: int, size_bytes: int) -> dict[str, Any]:
+    """archive.json, which leaves the house as it is: everything in it follows from the policy, but for the manifest.
+
+    Args:
+        run: The run; the digest of its training.json is named.
+        policy: Its policy.
+        manifest: SHA-256 of the archive's manifest.
+        files: Number of files that the manifest names.
+        size_bytes: Of those together.
+    """
+    settings, wanted = settings_of(run, policy), policy.archive
+    counts = np.bincount(archive_labels(policy), minlength=len(settings.classes)).tolist()
+    return {
         "schema": "synthrelease.archive/2",
-        "parents": {"training": training, "policy": policy_digest(policy)},
+        "parents": {"training": digest_of_file(run.training), "policy": policy_digest(policy)},
         "release_name": policy.release.name,
         "edition": settings.edition,
         "software_version": settings.software_version,
         "image_class": settings.image_class.value,
         "bits": settings.bits,
         "value_range": settings.value_range,
-        "images": written.images,
-        "patients": written.patients,
+        "images": settings.images,
+        "patients": settings.patients,
         "images_per_patient": settings.images_per_patient,
-        "segmentations": written.segmentations,
-        "reports": written.reports,
-        "class_counts": dict(written.labels),
+        "segmentations": settings.images * settings.mask_files,
+        "reports": settings.images * settings.reports,
+        "class_counts": dict(zip(settings.classes, counts, strict=True)),
         "segments": list(settings.segments),
         "masks": wanted.masks.model_dump(),
         "resolution": policy.cohort.resolution,
@@ -73,12 +105,10 @@ def sample_run(desk: Desk, run: Run) -> dict[str, Any]:
         "license": settings.license,
         "seed": wanted.seed,
         "filtered": 0,
-        "size_bytes": written.size_bytes,
-        "manifest": {"sha256": written.manifest, "files": written.files, "bytes": written.size_bytes},
-        "archive_digest": written.manifest,
+        "size_bytes": size_bytes,
+        "manifest": {"sha256": manifest, "files": files, "bytes": size_bytes},
+        "archive_digest": manifest,
     }
-    atomic_write_json(run.archive_record, record)
-    return record
 
 
 def archive_labels(policy: Policy) -> npt.NDArray[np.uint8]:

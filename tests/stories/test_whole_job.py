@@ -13,6 +13,7 @@ import pydicom
 import pytest
 
 from synthrelease.archive.conformance import archive_problems, instance_problems
+from synthrelease.records.digests import digest_of_file
 from tests.stories.conftest import POLICY, House, say
 
 STATEMENT = ("--statement", "I read the internal report.")
@@ -35,7 +36,8 @@ def test_a_run_leaves_every_record_and_each_names_its_parent(finished: House) ->
     assert privacy["unit"] == "patient"
     assert privacy["epsilon"] <= 8
     assert {"name", "noise_multiplier", "sampling_probability", "steps"} <= set(privacy["mechanisms"][0])
-    assert audit["digests"]["archive"] == archive["archive_digest"]
+    assert audit["digests"]["archive"] == digest_of_file(run / "archive.json")
+    assert archive["archive_digest"] == digest_of_file(run / "archive" / "manifest-sha256.txt")
     assert set(audit["findings"][0]) >= {
         *("id", "question", "criterion", "verdict", "statistic", "baseline", "threshold", "power", "n", "seed"),
         *("seconds", "reason"),
@@ -144,6 +146,41 @@ def test_an_archive_changed_after_sampling_is_not_audited(house: House) -> None:
     labels = house.run / "archive" / "labels.csv"
     labels.write_text(labels.read_text().replace("nodule", "normal", 1))
     assert house.say("audit").code == 6
+
+
+@pytest.mark.parametrize(
+    "words", [{"license": "Ask QUILLFEATHER"}, {"filtered": 7}, {"versions": {"born": "20000114"}}, {"seed": 41}]
+)
+def test_the_record_of_an_archive_says_only_what_follows(house: House, words: dict[str, Any]) -> None:
+    """It leaves the house as it is, so nobody may write into it."""
+    record = house.run / "archive.json"
+    record.write_text(json.dumps({**json.loads(record.read_text()), **words}))
+    said = house.say("audit")
+    assert said.code == 6
+    assert "archive.json" in said.err
+
+
+def test_a_record_changed_after_the_audit_is_not_released(house: House, tmp_path: Path) -> None:
+    record = house.run / "archive.json"
+    record.write_text(json.dumps({**json.loads(record.read_text()), "license": "Ask QUILLFEATHER"}))
+    said = house.say("approve", "--by", "Ann Approver", "--statement", "Read.")
+    assert said.code == 6
+    assert house.say("release", "--unsigned", "--to", tmp_path / "pack").code == 6
+
+
+@pytest.mark.parametrize("verb", ["sample", "audit"])
+def test_the_digest_that_enters_every_uid_is_the_generators(house: House, verb: str) -> None:
+    record = house.run / "training.json"
+    said = json.loads(record.read_text())
+    said["digests"]["generator"] = "PAT00041"
+    record.write_text(json.dumps(said))
+    assert house.say(verb).code == 6
+
+
+def test_the_archive_is_a_closed_world(finished: House) -> None:
+    findings = {f["id"]: f for f in json.loads((finished.run / "audit.json").read_text())["findings"]}
+    assert findings["closed_world"]["verdict"] == "pass"
+    assert findings["closed_world"]["n"]["outgoing_files"] > 0
 
 
 def test_thresholds_cannot_be_moved_after_training(house: House) -> None:

@@ -125,6 +125,7 @@ def test_a_killed_writer_is_continued_and_gives_the_same_bytes(
     assert [path.name for path in writer.target.parent.iterdir()] == ["archive"]
 
 
+@pytest.mark.slow
 def test_a_writer_killed_again_and_again_gives_the_same_bytes(tmp_path: Path, straight: dict[str, str]) -> None:
     """At random moments, with other numbers of processes, until one comes through."""
     rng = random.Random(7)

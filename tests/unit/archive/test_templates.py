@@ -16,9 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from synthrelease.archive.journal import Partial
 from synthrelease.archive.samples import contents_of
-from synthrelease.archive.shard import ShardWriter
+from synthrelease.archive.shard import image_files
 from synthrelease.archive.writer import ArchiveSettings, SampleBatch
 from synthrelease.dicom.image import ImageClass
 from synthrelease.dicom.mask_forms import Compression, MaskKind
@@ -30,8 +29,6 @@ from synthrelease.dicom.release.values import patient_id
 from synthrelease.dicom.template import PIXELS, Slot, Template, template_between
 from synthrelease.errors import IntegrityError
 from tests.unit.archive.conftest import FORMS, random_samples, small_settings
-
-NOTHING = Partial(None)  # type: ignore[arg-type]
 
 
 def slow(place: Place, levels: Any, masks: Any, label: int, given: ArchiveSettings) -> bytes:
@@ -45,7 +42,7 @@ def slow(place: Place, levels: Any, masks: Any, label: int, given: ArchiveSettin
 
 def fast(given: ArchiveSettings, batch: SampleBatch, index: int) -> dict[Place, bytes]:
     contents = contents_of(0, batch, given)
-    return dict(ShardWriter(release_templates(given), NOTHING).files(contents, index))
+    return dict(image_files(contents, index, release_templates(given)))
 
 
 def check_same(given: ArchiveSettings, batch: SampleBatch, index: int) -> None:
