@@ -138,8 +138,14 @@ REFUSED: tuple[RefusedSetting, ...] = (
         _PREPROCESSING,
     ),
     RefusedSetting("nothing_real_is_sampled", ("archive.labels",), _SAMPLING, held="policy|public", always=True),
+    RefusedSetting("nothing_real_is_sampled", ("archive.headers",), _SAMPLING, held="generated|public", always=True),
     RefusedSetting(
-        "nothing_real_is_sampled", ("archive.masks", "archive.headers"), _SAMPLING, held="generated|public", always=True
+        "nothing_real_is_sampled",
+        ("archive.masks",),
+        _SAMPLING,
+        values=rf"{_MEASURED}|.*(real|patient|private).*",
+        held="generated|public",
+        always=True,
     ),
     RefusedSetting(
         "nothing_real_is_sampled", ("archive.class_shares", "archive.images"), _SAMPLING, values=_MEASURED, always=True

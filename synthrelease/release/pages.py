@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
+from synthrelease.errors import UsageError
 from synthrelease.policy.schema import Policy
+from synthrelease.policy.shipped import shipped_file
+from synthrelease.records.digests import digest_of_file
 from synthrelease.records.findings import Criterion, Verdict
 from synthrelease.release.checking import CHECK_FILES, CHECK_SIGNATURE, KEY_ID
 
@@ -46,11 +50,33 @@ def fitness(audit: dict[str, Any]) -> str:
     return f"{verdict}; not shown by {', '.join(short)}" if short else verdict
 
 
+def privacy_audit(audit: dict[str, Any]) -> str:
+    """What the audit required and what it left open, in words: a profile that asks little passes easily."""
+    left = [
+        str(finding["id"])
+        for finding in audit["findings"]
+        if finding["criterion"] != Criterion.FIDELITY and finding["verdict"] != Verdict.PASS and not finding["required"]
+    ]
+    told = f"passed every check that {_profile(audit)} requires."
+    return f"{told} Not required and not passed: {', '.join(left)}." if left else told
+
+
+def _profile(audit: dict[str, Any]) -> str:
+    name, digest = str(audit.get("profile", "")), str((audit.get("digests") or {}).get("audit_profile", ""))
+    try:
+        shipped = digest_of_file(shipped_file("audits", Path(name).name))
+    except UsageError:
+        shipped = ""
+    if digest and digest == shipped:
+        return f"the profile {name}"
+    return f"a profile of the house's own (SHA-256 {digest[:12] or 'not recorded'})"
+
+
 def release_page(
     policy: Policy,
     archive: dict[str, Any],
+    audit: dict[str, Any],
     claim: str,
-    fidelity: str,
     approvers: tuple[str, ...],
     now: datetime,
     expires_on: datetime,
@@ -75,8 +101,8 @@ A synthetic archive: {archive.get("images", 0)} images with segmentations ({line
 | Agreement | {line(policy.sharing.agreement) or "none named"} |
 | Privacy claim | {line(claim)} In full, with what it does not cover: STATEMENT.txt |
 | Datasheet | how it was made, what it is fit for and what not: DATASHEET.md |
-| Audit | passed every required privacy check; see evidence/report-external.html |
-| Fitness for purpose | {line(fidelity)} |
+| Audit | {line(privacy_audit(audit))} See evidence/report-external.html |
+| Fitness for purpose | {line(fitness(audit))} |
 | Approved by | {line(", ".join(approvers))} |
 | Released on | {now:%Y-%m-%d} |
 | Expires on | {expires_on:%Y-%m-%d} |

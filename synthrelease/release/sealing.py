@@ -46,7 +46,7 @@ from synthrelease.release.envelope import ENVELOPE, envelope_bytes, signed
 from synthrelease.release.evidence import private_texts, require_no_private_text, write_evidence
 from synthrelease.release.keys import key_id
 from synthrelease.release.pack import RELEASE, ReleaseRecord, release_bytes, software
-from synthrelease.release.pages import fitness, release_page, terms_page
+from synthrelease.release.pages import release_page, terms_page
 from synthrelease.release.payload import Archive
 from synthrelease.release.run_records import (
     AUDIT,
@@ -155,7 +155,7 @@ def _write_pages(
     claim = claim_in_words(run.training)
     audit = extracts.audit_extract(run.audit, run.digests.audit, private_texts(run))
     pages = {
-        "RELEASE.md": release_page(run.policy, run.archive, claim, fitness(run.audit), names, now, expires_on, signer),
+        "RELEASE.md": release_page(run.policy, run.archive, run.audit, claim, names, now, expires_on, signer),
         "TERMS.md": terms_page(run.policy, expires_on),
         "DATASHEET.md": datasheet_page(run.policy, run.archive, audit, statement, now, expires_on),
         STATEMENT: statement_text(statement),

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
-from math import isinf
+from math import inf, isinf
 from pathlib import Path
 from typing import Any
 
@@ -108,9 +108,10 @@ def ledger_facts(ledger: Ledger, policy: Policy) -> dict[str, Any] | None:
     """What all runs on the cohort cost together, for the report; None where no ledger is at hand."""
     charges = ledger.charges()
     delta = policy.privacy.delta
-    if not charges or delta is None:
+    if not charges:
         return None
-    composed = composed_epsilon(ledger, delta)
+    # A run without privacy names no delta, and makes the figure infinite at any.
+    composed = inf if delta is None else composed_epsilon(ledger, delta)
     cap = ledger.cap
     caps = [c for c in (policy.privacy.lifetime_epsilon, cap.epsilon if cap else None) if c is not None]
     return {

@@ -14,6 +14,7 @@ from synthrelease.cli.group import VERBS
 
 PACKAGE = Path(synthrelease.__file__).parent
 SOURCES = sorted(PACKAGE.rglob("*.py"))
+ROOT = Path(__file__).parents[2]
 
 
 def modules_after(code: str) -> set[str]:
@@ -64,3 +65,9 @@ def test_no_module_has_a_name_that_says_nothing() -> None:
 
 def test_modules_stay_readable() -> None:
     assert [f"{path.name}: {n}" for path in SOURCES if (n := len(path.read_text().splitlines())) > 400] == []
+
+
+def test_no_page_for_people_holds_a_blank_that_nobody_filled() -> None:
+    for page in (ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))):
+        text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+        assert not re.findall(r"(?<!`)\{[a-z_]+\}", text), page.name

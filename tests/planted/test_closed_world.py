@@ -298,6 +298,20 @@ def test_an_archive_of_another_tool_is_not_applicable_and_does_not_count(clean, 
     assert (judgement.verdict, judgement.required) == (Verdict.INCONCLUSIVE, False)
 
 
+@pytest.mark.parametrize("said", [{"license": "Ask Abernathy"}, {"release_name": "MRN4401205 scans"}])
+def test_a_policy_that_says_a_private_value_must_be_reworded_and_no_attribute_is_named(clean, tmp_path, said):
+    invented.write_hospital(tmp_path / "real", 90)
+    wanted = replace(invented.settings(2, side=16), **said)
+    expectation = invented.write_ours(tmp_path / "ours", wanted)
+    case = replace(clean, real_folder=tmp_path / "real", synthetic_folder=tmp_path / "ours", expectation=expectation)
+    found = HeaderLeak().measure(case, np.random.default_rng(0))
+    judgement = judge({HeaderLeak(): found}, load_profile("standard", check_ids()))["header_leak"]
+    assert (judgement.verdict, judgement.required) == (Verdict.INCONCLUSIVE, True)
+    assert "reword the policy" in judgement.reason
+    assert found.details["also_said_by_the_policy"]
+    assert not any(name in judgement.reason for name in found.details["also_said_by_the_policy"])
+
+
 def test_an_archive_of_another_release_fails_throughout(clean, made):
     settings = replace(made[1].release.settings, edition="another generator")
     other = replace(made[1], release=release_templates(settings))

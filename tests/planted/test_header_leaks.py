@@ -167,3 +167,16 @@ def test_a_thousand_clean_files_of_another_tool_raise_no_alarm(clean, tmp_path):
     found = measure(clean, (tmp_path / "real", tmp_path / "synthetic"))
     assert (found.n["outgoing_files"], found.statistic.value) == (1000, 0), found.details
     assert found.controls_missed == ()
+
+
+def test_shifted_and_dummy_dates_are_learnt_and_found(clean, folders):
+    for number, path in enumerate(sorted(folders[0].iterdir())):
+        day = ("21830415", "99991231", "18750412", "17000101")[number % 4]
+        edit(
+            path,
+            lambda d, day=day: (setattr(d, "PatientBirthDate", day), setattr(d, "AcquisitionDateTime", day + "10")),
+        )
+    found = measure(clean, folders)
+    assert (found.statistic.value, found.controls_missed) == (0, ())
+    edit(folders[1] / "000004.dcm", lambda d: setattr(d, "ImageComments", "born 15.04.2183"))
+    assert measure(clean, folders).statistic.value == 1

@@ -42,7 +42,7 @@ class ClosedWorld:
 
     id = "closed_world"
     question = "Does the archive hold anything, in any byte or name, that its public policy does not make?"
-    criterion = Criterion.SINGLING_OUT
+    criterion = Criterion.CONFORMANCE
     needs_sound_split = False
 
     def measure(self, case: AuditCase, rng: np.random.Generator) -> Measurement:

@@ -22,7 +22,7 @@ class SplitSound:
 
     id = "split_sound"
     question = "Are the held-out patients a fair control for the training patients?"
-    criterion = Criterion.CONFORMANCE
+    criterion = Criterion.MEMBERSHIP
     needs_sound_split = False
 
     def measure(self, case: AuditCase, rng: np.random.Generator) -> Measurement:

@@ -25,12 +25,14 @@ from synthrelease.audit.headers.annex_e import action
 from synthrelease.audit.headers.tokens import (
     DECIMALS,
     DIGEST,
+    LEAST_NUMBER,
     LEAST_WORD,
     SHORT_DIGEST,
     UID,
     dates,
     fold,
     number,
+    numbers,
     pair,
     words,
 )
@@ -209,8 +211,10 @@ def of_identifier(text: str, *, private: bool = False) -> Iterator[Form]:
         if len(part) >= LEAST_WORD and not part.isdigit():
             yield from _word(part, least=STRONG_WORD + 1 if private else LEAST_WORD)
     yield from _script(parts)
-    for group in {*digits, *(["".join(digits)] if run.isdigit() else [])}:
-        if len(group.lstrip("0")) >= STRONG_WORD:
+    # What a file would not be seen to say (groups with more than a character between) is not learnt.
+    sayable = numbers(fold(text))
+    for group in digits:
+        if len(group.lstrip("0")) >= STRONG_WORD and number(group) in sayable:
             yield Form(number(group), len(group.lstrip("0")) >= STRONG_NUMBER)
     if len(run) >= LEAST_RUN:
         mixed = not run.isdigit() and bool(digits)
@@ -260,18 +264,28 @@ def of_uid(text: str) -> Iterator[Form]:
 
 
 def of_date(text: str) -> Iterator[Form]:
-    """A date, and (weakly) its six digits and its midnight in seconds of 1970 at any whole hour's zone."""
-    try:
-        day = datetime.strptime(text[:8], "%Y%m%d").replace(tzinfo=UTC)
-    except ValueError:
+    """A date, and (weakly) its digits, six of them, and its midnight in seconds of 1970 at any whole hour's zone."""
+    day = day_of(text)
+    if day is None:
         return
     # The first of January stands for "some day" in many archives.
-    yield Form(f"d:{day:%Y%m%d}", text[4:8] != "0101")
-    for short in (f"{day:%y%m%d}", f"{day:%d%m%y}", f"{day:%m%d%y}"):
-        yield Form(number(short), False)
-    for hours in range(-12, 15):
-        yield Form(number(str(abs(int((day + timedelta(hours=hours)).timestamp())))), False)
-    yield Form(number(str((day - datetime(1899, 12, 30, tzinfo=UTC)).days)), False)
+    yield Form(f"d:{day:%Y%m%d}", (day.month, day.day) != (1, 1))
+    written = [f"{day:%Y%m%d}", f"{day:%y%m%d}", f"{day:%d%m%y}", f"{day:%m%d%y}"]
+    written += [str(abs(int((day + timedelta(hours=hours)).timestamp()))) for hours in range(-12, 15)]
+    written.append(str(abs((day - datetime(1899, 12, 30, tzinfo=UTC)).days)))
+    yield from (Form(number(digits), False) for digits in written if len(digits.lstrip("0")) >= LEAST_NUMBER)
+
+
+def day_of(text: str) -> datetime | None:
+    """The day of a DA or DT, old style (``2019.04.13``) included; None unless the text shows it to `tokens.dates` too.
+
+    >>> day_of("2019041310+0100") == day_of("2019.04.13") == datetime(2019, 4, 13, tzinfo=UTC)
+    True
+    """
+    found = re.match(r"([1-9][0-9]{3})(\.?)([0-9]{2})\2([0-9]{2})", text)
+    if found is None or f"d:{found[1]}{found[3]}{found[4]}" not in dates(text):
+        return None
+    return datetime(int(found[1]), int(found[3]), int(found[4]), tzinfo=UTC)
 
 
 def of_time(text: str) -> Iterator[Form]:

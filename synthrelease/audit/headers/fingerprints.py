@@ -20,6 +20,9 @@ import numpy.typing as npt
 
 from synthrelease.audit.headers.evidence import LEAST_RUN, Value
 
+LEAST_SHOWN, LEAST_SHOWN_LETTERS, LEAST_SHOWN_DIGITS = 10, 12, 24
+"""Characters of a value among pixels: letters and digits, letters alone, digits alone. See `proves_among_pixels`."""
+
 _PENDING, _RECENT = 1 << 20, 1 << 12
 _BLOOM_BITS = 22
 
@@ -41,6 +44,29 @@ class Vocabulary:
     def says(self, token: str) -> bool:
         """Whether a form stands in the templates."""
         return token[2:] in self.run if token.startswith("r:") else token in self.forms
+
+
+def proves_among_pixels(run: str) -> bool:
+    """Whether a value is too long and too varied to stand among pixels by chance.
+
+    A background at grey level 52 says nothing but digits, one at 70 nothing but letters. There a place agrees with a
+    value of n digits with probability 10^-n, of n letters 26^-n, so chance makes fewer than 10^-6 hits of
+
+        24 digits      in 10^11 pixels for 10^6 values
+        12 letters     in 10^7 pixels at such a level for 10^4 values
+        10 of both     in 10^6 pixels at a level that shows letters and digits alike, for 10^3 values (36^-10)
+
+    A flat background repeats one character, as a dummy value does: there must be some variety.
+
+    >>> [proves_among_pixels(run) for run in ("44012051", "mrn4401205", "abernathybeatrix", "aaaaaaaaaaaaaaaa")]
+    [False, True, True, False]
+    """
+    letters = sum(map(str.isalpha, run))
+    if len(set(run)) < 5:
+        return False
+    if 0 < letters < len(run):
+        return len(run) >= LEAST_SHOWN
+    return len(run) >= (LEAST_SHOWN_LETTERS if letters else LEAST_SHOWN_DIGITS)
 
 
 class Fingerprints:
@@ -72,10 +98,10 @@ class Fingerprints:
         self._settle()
         return len(self._digests)
 
-    def add(self, value: Value) -> None:
-        """Remember the forms of one real value."""
+    def add(self, value: Value) -> bool:
+        """Remember the forms of one real value; False when that was done lately."""
         if (value.origin, value.text) in self._recent:
-            return
+            return False
         if len(self._recent) > _RECENT:
             self._recent.clear()
         self._recent.add((value.origin, value.text))
@@ -92,23 +118,30 @@ class Fingerprints:
                 self._bloom[int(anchor) >> (64 - _BLOOM_BITS)] = True
         if len(self._pending) > _PENDING:
             self._settle()
+        return True
 
     def admits(self, token: str, strong: bool) -> bool:
         """Whether a form counts as evidence in this scan."""
         return self.exact or (strong and not self.template.says(token))
 
-    def hits(self, tokens: Iterable[str], runs: Iterable[tuple[str, int]] = ()) -> dict[str, str]:
+    def hits(
+        self, tokens: Iterable[str], runs: Iterable[tuple[str, int]] = (), shown: Iterable[str] = ()
+    ) -> dict[str, str]:
         """Forms of real values that stand in a text, each with the attribute it came from. Private.
 
         Args:
             tokens: Forms of the text.
             runs: Joined texts in which values may stand anywhere, forwards or backwards, each with the least length
                 that proves something there.
+            shown: Joined texts found among pixels, where only strong text proves anything.
         """
         asked = list(tokens)
         for run, least in runs:
             for text in (run, run[::-1]):
                 asked += self._candidates(text, least)
+        for run in shown:
+            for text in (run, run[::-1]):
+                asked += [form for form in self._candidates(text, LEAST_SHOWN) if proves_among_pixels(form[2:])]
         if not asked:
             return {}
         self._settle()

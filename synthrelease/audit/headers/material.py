@@ -21,14 +21,14 @@ from pydicom.charset import convert_encodings, decode_bytes
 
 from synthrelease.audit.expectation import Expectation
 from synthrelease.audit.headers.annex_e import action
-from synthrelease.audit.headers.fingerprints import Vocabulary
+from synthrelease.audit.headers.fingerprints import LEAST_SHOWN, Vocabulary
 from synthrelease.audit.headers.layout import Layout, Span, layout, usual_vr
-from synthrelease.audit.headers.tokens import joined, tokens
+from synthrelease.audit.headers.tokens import fold, joined, pair, tokens
 from synthrelease.dicom.template import Template
 from synthrelease.records.manifest import MANIFEST
 
-LEAST_IN_WORDS, LEAST_IN_PIXELS = 6, 8
-"""Characters of a value that prove something inside other words, and among pixels, which are nearly random."""
+LEAST_IN_WORDS = 6
+"""Characters of a value that prove something inside other words."""
 
 _TEXT = frozenset((b"AE", b"AS", b"CS", b"DA", b"DS", b"DT", b"IS", b"LO", b"LT", b"PN", b"SH", b"ST", b"TM"))
 _TEXTS = _TEXT | {b"UC", b"UI", b"UR", b"UT"}
@@ -40,7 +40,10 @@ MUCH = 4096
 """Bytes of binary from which on only longer texts are picked out: shorter ones are there by chance."""
 _WIDE = re.compile(rb"(?:[\x20-\x7e]\0){4,}|(?:\0[\x20-\x7e]){4,}")
 _PLAIN = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz^ .,_=-"
+_NAMES = re.compile("(?<![A-Za-z0-9])([A-Za-z]{2,})[ ^.,_=-]+([A-Za-z]{2,})(?![A-Za-z0-9])")
 _MARKED = bytes(byte in _PLAIN for byte in range(256))
+_CONTROL = re.compile(rb"[\x00-\x08\x0e-\x1f]")
+"""What plain text does not hold, but UTF-16 does, and escape sequences."""
 _OTHER_SCRIPTS = ("utf-16-le", "utf-16-be", "iso2022_jp", "shift_jis", "euc_jp", "euc_kr", "gb18030", "big5")
 _OTHER_LETTERS = ("iso8859_2", "iso8859_5", "iso8859_7", "cp1251", "koi8_r")
 _PROOF_IN_PROSE = ("f:", "u:", "p:", "h:", "d:", "n:")
@@ -53,12 +56,14 @@ class Said:
     Attributes:
         tokens: Forms of its texts (`tokens.tokens`).
         runs: Joined texts with the least length of a value that proves something inside them.
+        shown: Joined texts among the pixels; see `fingerprints.proves_among_pixels`.
         places: Parts that a template leaves empty and this file does not, in public words.
         is_dicom: Whether it is a DICOM file.
     """
 
     tokens: frozenset[str]
     runs: tuple[tuple[str, int], ...] = ()
+    shown: tuple[str, ...] = ()
     places: tuple[str, ...] = ()
     is_dicom: bool = False
 
@@ -82,7 +87,7 @@ def said(content: bytes, name: str, expectation: Expectation | None) -> Said:
     named = set() if ours else _of_name(name)
     if found is None:
         prose = list(_prose(content, name, expectation))
-        return Said(frozenset(named.union(*map(_prose_forms, prose))), _as_runs(prose, []))
+        return Said(frozenset(named.union(*map(_prose_forms, prose))), _as_runs(prose))
     if expected is None:
         spans, view = found.spans, None
         places: tuple[str, ...] = ()
@@ -97,8 +102,9 @@ def said(content: bytes, name: str, expectation: Expectation | None) -> Said:
     chunks += [(_LOOSE, part) for part in (before[:128], found.content[found.rest :]) if part.strip(b"\0")]
     charset = _charset(found) if chunks else []
     texts = [text for vr, raw in chunks for text in _texts(raw, vr, charset, thorough=view is not None)]
-    pixels = [found.content[start:end] for start, end in found.pixels]
-    return Said(frozenset(named.union(*map(_forms, texts))), _as_runs(texts, pixels), places, True)
+    shown = _shown([found.content[start:end] for start, end in found.pixels])
+    forms = frozenset(named.union(_pairs(shown), *map(_forms, texts)))
+    return Said(forms, _as_runs(texts), tuple(filter(None, ["\n".join(map(joined, shown))])), places, True)
 
 
 @lru_cache(maxsize=65536)
@@ -112,12 +118,20 @@ def _prose_forms(text: str) -> set[str]:
     return {form for form in tokens(text) if form.startswith(_PROOF_IN_PROSE) or any(map(str.isdigit, form))}
 
 
-def _as_runs(texts: Iterable[str], pixels: Iterable[bytes]) -> tuple[tuple[str, int], ...]:
+def _as_runs(texts: Iterable[str]) -> tuple[tuple[str, int], ...]:
     words = "\n".join(run for text in texts if len(run := joined(text)) >= LEAST_IN_WORDS)
-    # A character a byte, or a character a pixel of two bytes.
-    plain = [run for part in pixels for view in (part, part[::2]) for run in _plain_runs(view)]
-    shown = "\n".join(joined(run.decode("ascii")) for run in plain)
-    return tuple((run, least) for run, least in ((words, LEAST_IN_WORDS), (shown, LEAST_IN_PIXELS)) if run)
+    return ((words, LEAST_IN_WORDS),) if words else ()
+
+
+def _shown(pixels: Iterable[bytes]) -> list[str]:
+    """Plain text among pixels: a character a byte, or a character a pixel of two bytes."""
+    return [run.decode("ascii") for part in pixels for view in (part, part[::2]) for run in _plain_runs(view)]
+
+
+def _pairs(shown: Iterable[str]) -> set[str]:
+    """Two words with a separator among pixels, long enough together: ``SMITH^ANNA``."""
+    found = (names for run in shown for names in _NAMES.finditer(run) if len(names[0]) >= LEAST_SHOWN)
+    return {pair(fold(names[1]), fold(names[2])) for names in found}
 
 
 def _chunks(content: bytes, span: Span, *, whole: bool) -> Iterator[tuple[bytes, bytes]]:
@@ -129,14 +143,14 @@ def _chunks(content: bytes, span: Span, *, whole: bool) -> Iterator[tuple[bytes,
 
 
 def _plain_runs(pixels: bytes) -> Iterator[bytes]:
-    """Runs of eight letters, digits and separators or more (ten times faster than a regular expression)."""
+    """Runs of ten letters, digits and separators or more (ten times faster than a regular expression)."""
     marked = pixels.translate(_MARKED)
-    at = marked.find(b"\1" * LEAST_IN_PIXELS)
+    at = marked.find(b"\1" * LEAST_SHOWN)
     while at >= 0:
         end = marked.find(b"\0", at)
         end = end if end >= 0 else len(pixels)
         yield pixels[at:end]
-        at = marked.find(b"\1" * LEAST_IN_PIXELS, end)
+        at = marked.find(b"\1" * LEAST_SHOWN, end)
 
 
 def _of_name(name: str) -> set[str]:
@@ -213,7 +227,7 @@ def _texts(raw: bytes, vr: bytes, charset: list[str], *, thorough: bool) -> Iter
         return
     much = len(plain) > MUCH and not thorough
     if vr in _TEXTS or thorough or (vr == _LOOSE and not much):
-        if plain.isascii() and b"\x1b" not in plain and b"\0" not in plain:
+        if plain.isascii() and not _CONTROL.search(plain):
             yield plain.decode("ascii")
             return
         if charset:

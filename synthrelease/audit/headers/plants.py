@@ -7,11 +7,11 @@ private tag, a file's name, ...). A value serves a plant when the scan holds a f
 from __future__ import annotations
 
 import base64
+import csv
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from io import BytesIO
+from io import BytesIO, StringIO
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -20,7 +20,7 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.uid import generate_uid
 
-from synthrelease.audit.headers.evidence import Form, Value, of_identifier, of_name
+from synthrelease.audit.headers.evidence import Form, Value, day_of, of_identifier, of_name
 from synthrelease.audit.headers.tokens import words
 
 EACH, KEPT = 4, 400
@@ -115,25 +115,32 @@ def _in_name(file: Outgoing, text: str) -> Outgoing:
 
 
 def _in_table(file: Outgoing, text: str) -> Outgoing:
-    return Outgoing(f"file,made_from\nI0000001,{text}\n".encode(), "planted.csv")
+    table = StringIO()
+    csv.writer(table, lineterminator="\n").writerows([("file", "made_from"), ("I0000001", text)])
+    return Outgoing(table.getvalue().encode(), "planted.csv")
+
+
+def _group(text: str) -> str:
+    """The first group of a name that says anything: ``=山田^太郎`` has no alphabetic one."""
+    return next((group for group in text.split("=") if words(group)), "")
 
 
 def _joined(text: str) -> str:
     """A name as a user name or file name has it: ``DoeJohn``."""
-    return "".join(part.capitalize() for part in words(text.split("=")[0]))
+    return "".join(part.capitalize() for part in words(_group(text)))
 
 
 def _turned(text: str) -> str:
-    family, _, rest = text.split("=")[0].partition("^")
+    family, _, rest = _group(text).partition("^")
     return f"{rest.replace('^', ' ').strip()} {family}".lower().strip()
 
 
 def _date_in_words(text: str) -> str:
-    return f"{datetime.strptime(text[:8], '%Y%m%d').replace(tzinfo=UTC):%d %B %Y}"
+    return f"{day:%d %B %Y}" if (day := day_of(text)) else ""
 
 
 def _date_with_dots(text: str) -> str:
-    return f"{text[6:8]}.{text[4:6]}.{text[:4]}"
+    return f"{day:%d.%m.%Y}" if (day := day_of(text)) else ""
 
 
 def _hashed_uid(text: str) -> str:
@@ -231,6 +238,7 @@ def _serves(value: Value, plant: Plant, admits: Callable[[str, bool], bool]) -> 
     return (
         value.kind in plant.kinds
         and len(value.text) >= plant.least
+        and bool(words(plant.write(value.text)))
         and any(form.token.startswith(plant.needs) and admits(form.token, form.strong) for form in forms)
     )
 

@@ -34,7 +34,10 @@ DIGEST, SHORT_DIGEST, DECIMALS = 12, 8, 20
 UID = re.compile(r"(?<![0-9.])(?:2\.25\.[0-9]{6,}|[0-9]+(?:\.[0-9]+){3,})(?![0-9])")
 _WORD = re.compile(r"[^\W_]+")
 _CAMEL = re.compile(r"[A-Z]?[a-z]{2,}|[A-Z]{3,}(?![a-z])")
-_GROUPS = re.compile(r"[0-9]+(?:[-./: ][0-9]+)*")
+_GROUPS = tuple(
+    re.compile(rf"[0-9]+(?:{gap}[0-9]+)*") for gap in (r"[-./: ]", r"[^0-9A-Za-z\r\n\t]", r"[^0-9A-Za-z\s,;|]")
+)
+"""Groups of digits with one character between: as people write numbers, any, and any that does not part columns."""
 _SCRIPT = re.compile("[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]{2,}")
 _HEX = re.compile(r"(?<![0-9a-f])[0-9a-f]{8,}(?![0-9a-f])")
 _LONG_HEX = re.compile(r"(?<![0-9a-zA-Z])(?=[0-9a-fA-F]*[a-fA-F])[0-9a-fA-F]{16,}(?![0-9a-zA-Z])")
@@ -44,6 +47,7 @@ _DAY_MONTH = re.compile(
 )
 _MONTH_DAY = re.compile(rf"({'|'.join(_MONTHS)})[a-z]*[ .,-]*([0-9]{{1,2}})(?:st|nd|rd|th)?[ .,-]+([0-9]{{4}})")
 _NUMERIC = re.compile(r"(?<![0-9])([0-9]{1,4})([-./ ])([0-9]{1,2})\2([0-9]{1,4})(?![0-9])")
+_CLOCK = re.compile("(?:[01][0-9]|2[0-3]|$)(?:[0-5][0-9]|$)(?:[0-5][0-9]|60|$)")
 _ENCODED = re.compile(r"[A-Za-z0-9+/_-]{8,}={0,6}")
 _HEXADECIMAL = re.compile(r"(?:[0-9A-Fa-f]{2}){5,}")
 _BASE32 = re.compile(r"[A-Z2-7]{8,}=*")
@@ -51,7 +55,7 @@ _FLAT = str.maketrans({"ł": "l", "ø": "o", "đ": "d", "ð": "d", "þ": "th", "
 
 
 def fold(text: str) -> str:
-    """Text without case, accents and widths.
+    """Text without case, accents and widths, digits of every script as 0 to 9.
 
     >>> fold("WŁODARCZYK Ａé")
     'wlodarczyk ae'
@@ -59,7 +63,8 @@ def fold(text: str) -> str:
     if text.isascii():
         return text.lower()
     plain = unicodedata.normalize("NFKD", text).casefold().translate(_FLAT)
-    return unicodedata.normalize("NFC", "".join(c for c in plain if not unicodedata.combining(c)))
+    western = (str(unicodedata.decimal(c)) if c.isdecimal() else c for c in plain if not unicodedata.combining(c))
+    return unicodedata.normalize("NFC", "".join(western))
 
 
 def words(text: str) -> list[str]:
@@ -87,12 +92,13 @@ def tokens(text: str, *, deep: int = 2) -> set[str]:
     found |= {pair(a, b) for a, b in itertools.pairwise(parts) if a.isalpha() and b.isalpha()}
     if not (text.islower() or text.isupper()):
         found |= {"w:" + part.lower() for part in _CAMEL.findall(text) if len(part) >= LEAST_WORD}
+    flat = text if text.isascii() else fold(text)
     if not text.isascii():
-        found |= set(script(fold(text)))
-    uids = UID.findall(text)
+        found |= set(script(flat))
+    uids = UID.findall(flat)
     for uid in uids:
         found |= uid_forms(uid)
-    rest = UID.sub(" ", text) if uids else text
+    rest = UID.sub(" ", flat) if uids else flat
     found |= numbers(_LONG_HEX.sub(" ", rest)) | dates(rest)
     for run in _HEX.findall(text.lower()):
         if not run.isdigit() or len(run) >= 2 * SHORT_DIGEST:
@@ -134,7 +140,7 @@ def number(digits: str) -> str:
 def numbers(text: str) -> set[str]:
     """Numbers of five digits and more; groups of digits also without what separates them."""
     found: set[str] = set()
-    for run in _GROUPS.findall(text):
+    for run in {run for chain in _GROUPS for run in chain.findall(text)}:
         groups = re.findall("[0-9]+", run)
         for digits in {*groups, "".join(groups)}:
             if len(digits.lstrip("0")) >= LEAST_NUMBER:
@@ -151,7 +157,7 @@ def dates(text: str) -> set[str]:
         elif len(third) in (2, 4):
             found |= _days(third, second, first) | _days(third, first, second)
     for digits in re.findall(r"(?<![0-9])[0-9]{8,17}(?![0-9])", text):
-        if len(digits) in (8, 12, 14, 17):
+        if len(digits) in (8, 10, 12, 14, 17) and _CLOCK.match(digits[8:]):
             found |= _days(digits[:4], digits[4:6], digits[6:8])
         if len(digits) == 8:
             found |= _days(digits[4:], digits[2:4], digits[:2]) | _days(digits[4:], digits[:2], digits[2:4])
@@ -167,11 +173,15 @@ def dates(text: str) -> set[str]:
 
 
 def _days(year: str, month: str, day: str) -> set[str]:
-    """The date, if there is such a day between 1880 and 2100; both centuries for a year of two digits."""
+    """The date, if there is such a day between 1000 and 9999; both centuries for a year of two digits.
+
+    No year is too strange: cohorts are shifted to 2150, and dummies are born in 9999. A date that no real header has
+    is never a hit.
+    """
     found = set()
     for y in (int(year),) if len(year) == 4 else (1900 + int(year), 2000 + int(year)):
         try:
-            if 1880 <= y <= 2100:
+            if y >= 1000:
                 found.add(f"d:{date(y, int(month), int(day)):%Y%m%d}")
         except ValueError:
             continue
