@@ -42,6 +42,10 @@ real: install
 
 bench: install
 	$(BIN)/python -m benchmarks.dp_step
+	$(BIN)/python -m benchmarks.archive_write
+	$(BIN)/python -m benchmarks.ingest
+	$(BIN)/python -m benchmarks.verify_pack
+	$(BIN)/python -m benchmarks.header_scan
 
 clean:
 	rm -rf .venv build *.egg-info clients/web/node_modules

@@ -117,7 +117,7 @@ class DicomFolder:
         if found.frames > MOST_FRAMES:
             yield Refusal(found.path, Reason.IMPLAUSIBLE_SIZE, "too many frames")
             return
-        chosen = frames_chosen(found.frames, str(getattr(self._settings, "frames", "each")))
+        chosen = frames_chosen(found.frames, self._settings.frames)
         if chosen is None:
             yield Refusal(found.path, Reason.MULTI_FRAME)
             return

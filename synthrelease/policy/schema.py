@@ -110,6 +110,9 @@ class CohortSettings(Section):
     label: Label = Field(default_factory=Label)
     identity: Identity = Field(default_factory=Identity)
     window: Window = Field(default_factory=Window)
+    frames: Literal["each", "middle", "refuse"] = Field(
+        "each", description="multi-frame image: every frame is an image of the patient, the middle one only, or refused"
+    )
     resolution: Literal[16, 28, 32, 64, 128] = Field(32, description="training resolution, pixels on a side")
     holdout_fraction: Annotated[float, Field(ge=0.05, le=0.6)] = Field(
         0.3, description="share of patients that the generator never sees; drawn by patient and recorded"

@@ -23,8 +23,10 @@ from synthrelease.release.extracts import record_extract
 from synthrelease.release.statement.registry import registry_yaml
 from synthrelease.release.statement.stating import state
 from synthrelease.release.statement.text import statement_text
-from synthrelease.training import run as training
+from synthrelease.training import backends
 from synthrelease.training.train import train_with
+from synthrelease.workflow import beginning
+from synthrelease.workflow import training as stages
 from tests.properties.replay_cohort import CLASSES, HOLDOUT, SEGMENT
 from tests.properties.replay_tape import Call, Deck, Tape, Told
 
@@ -76,8 +78,8 @@ def read(rules: dict[str, Any], source: Path, home: Path, seed: str) -> tuple[wo
         return new_run(home, stem, policy, NOW)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(workflow, "new_run", named)
-        patch.setattr(workflow, "SplitDraw", lambda fraction: SplitDraw(fraction, seed))
+        patch.setattr(beginning, "new_run", named)
+        patch.setattr(stages, "SplitDraw", lambda fraction: SplitDraw(fraction, seed))
         run = workflow.begin(desk, str(home / "policy.yaml"), str(source), resume=False)
         return desk, run, workflow.open_cohort(desk, run, workflow.policy_of(run))
 
@@ -101,7 +103,7 @@ def released(desk: workflow.Desk, run: Run, store: CohortStore, tape: Tape) -> t
     with pytest.MonkeyPatch.context() as patch, workflow.threads(1):
         patch.setattr(mechanism, "add_noise", deck.add_noise)
         if tape.outputs:  # the check is of random numbers, and was made when the tape was recorded
-            patch.setattr(training, "assert_patients_isolated", lambda *_: None)
+            patch.setattr(backends, "assert_patients_isolated", lambda *_: None)
         train_with(
             policy,
             store,
@@ -131,8 +133,8 @@ def public(run: Run, ledger: Ledger) -> dict[str, bytes]:
     kept = [run.training, run.archive_record, run.plan, run.policy]
     kept += [*run.checkpoint.glob("generator.*"), *(path for path in run.archive.rglob("*") if path.is_file())]
     content = {path.relative_to(run.folder).as_posix(): path.read_bytes() for path in kept}
-    for name in ("training.json", "archive.json"):
-        content[f"extract of {name}"] = canonical_json(record_extract(name, json.loads(content[name]), "digest"))
+    extract = record_extract("training.json", json.loads(content["training.json"]), "digest")
+    content["extract of training.json"] = canonical_json(extract)
     statement = state(run.folder, ledger, NOW, releasing=True)
     content["statement as text"] = statement_text(statement).encode()
     content["statement as JSON"] = canonical_json(statement.to_json())
