@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
-import signal
-import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
-from multiprocessing.connection import wait
 from typing import Protocol, TypeVar
 
 from synthrelease.archive.lock import HeldLock
 from synthrelease.archive.shard import ShardWriter
+from synthrelease.records.child_process import obey_parent
 
 Task = TypeVar("Task")
 Done = TypeVar("Done")
@@ -85,18 +82,9 @@ _lock: HeldLock | None = None
 
 
 def _begin(writer: ShardWriter, lock: HeldLock) -> None:
-    """Leave Ctrl-C to the parent, and end with it: nobody would collect what an orphan writes."""
     global _writer, _lock
     _writer, _lock = writer, lock
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        threading.Thread(target=_end_after, args=(parent.sentinel,), daemon=True).start()
-
-
-def _end_after(sentinel: int) -> None:
-    wait([sentinel])
-    os._exit(1)
+    obey_parent()
 
 
 def _do(act: Callable[[ShardWriter, Task], Done], task: Task) -> Done:

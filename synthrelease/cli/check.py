@@ -22,7 +22,7 @@ def command(policies: tuple[str, ...], schema: bool, resolved: bool, as_json: bo
     """
     import json
 
-    from synthrelease.dicom.release.settings import release_settings
+    from synthrelease.dicom.release.settings import require_writable
     from synthrelease.errors import PolicyError, UsageError
     from synthrelease.policy.loader import load_policy, policy_digest
     from synthrelease.policy.loader import resolved as spelled_out
@@ -46,7 +46,7 @@ def command(policies: tuple[str, ...], schema: bool, resolved: bool, as_json: bo
             worst = error.exit_code
             continue
         try:
-            release_settings(policy, edition="", software_version="0")
+            require_writable(policy)
         except UsageError as error:
             problems.append(f"{name}: {error.message}")
             worst = error.exit_code

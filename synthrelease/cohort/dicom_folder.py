@@ -18,6 +18,7 @@ from pathlib import Path
 from synthrelease.cohort.dicom_work import DicomWork, ImageJob
 from synthrelease.cohort.labels import Labels
 from synthrelease.cohort.mask_table import MaskTable, of_two_issuers
+from synthrelease.cohort.planned import read_planned
 from synthrelease.cohort.processes import Workers
 from synthrelease.cohort.types import SourceImage, patient_key
 from synthrelease.dicom.frames import MOST_FRAMES
@@ -69,12 +70,7 @@ class DicomFolder:
 
     def read(self) -> Iterator[SourceImage | Refusal]:
         """Yield the refusals of the first look, then every other image, both in the order of their paths."""
-        with Workers(1) as workers:
-            for job in self.plan(workers):
-                if isinstance(job, Refusal):
-                    yield job
-                else:
-                    yield from self.work(job, self.notes)
+        return read_planned(self)
 
     def plan(self, workers: Workers) -> Iterator[ImageJob | Refusal]:
         """Yield the refusals of the first look, then a job or a refusal for every other image.

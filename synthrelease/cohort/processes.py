@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import signal
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
-from multiprocessing.connection import wait
 from typing import TypeVar
 
 from synthrelease.errors import UnsuitableData
+from synthrelease.records.child_process import obey_parent
 
 Task = TypeVar("Task")
 Answer = TypeVar("Answer")
@@ -89,7 +87,7 @@ class Workers:
             # Forked from a server that imports once and holds no threads, as the caller may: of a deep-learning library.
             context = multiprocessing.get_context("forkserver")
             context.set_forkserver_preload(["__main__", *_PRELOADED])
-            self._pool = ProcessPoolExecutor(self.count, mp_context=context, initializer=_obey_parent)
+            self._pool = ProcessPoolExecutor(self.count, mp_context=context, initializer=obey_parent)
         return self._pool
 
 
@@ -100,16 +98,3 @@ def available_processors() -> int:
 
 def _worked(work: Callable[[Task], Answer], tasks: list[Task]) -> list[Answer]:
     return [work(task) for task in tasks]
-
-
-def _obey_parent() -> None:
-    """Leave Ctrl-C to the parent, and end with it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        threading.Thread(target=_end_after, args=(parent.sentinel,), daemon=True).start()
-
-
-def _end_after(sentinel: int) -> None:
-    wait([sentinel])
-    os._exit(1)

@@ -12,6 +12,7 @@ import numpy as np
 
 from synthrelease.cohort.labels import known_class, read_table
 from synthrelease.cohort.pictures import Picture, is_nifti, is_picture, read_mask, read_picture
+from synthrelease.cohort.planned import read_planned
 from synthrelease.cohort.processes import Workers
 from synthrelease.cohort.types import BoolArray, SourceImage, patient_key, study_key
 from synthrelease.cohort.windows import to_unit
@@ -110,12 +111,7 @@ class PictureTable:
 
     def read(self) -> Iterator[SourceImage | Refusal]:
         """Yield an image or a refusal for every row, in order."""
-        with Workers(1) as workers:
-            for job in self.plan(workers):
-                if isinstance(job, Refusal):
-                    yield job
-                else:
-                    yield from self.work(job, self.notes)
+        return read_planned(self)
 
     def plan(self, workers: Workers) -> Iterator[Row | Refusal]:
         """Yield a row or a refusal for every row, in order; needs no help."""

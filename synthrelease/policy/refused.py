@@ -66,10 +66,6 @@ _PREPROCESSING = (
     "limits measured on the cohort carry its most unusual patients into every pixel without noise, a release that no "
     "epsilon covers. Use each image's own header (mode: header) or public numbers (mode: fixed)"
 )
-_VOCABULARY = (
-    "a class or a size that is taken from the cohort tells that somebody there has it, be it a single patient. Write the "
-    "list or the number that is known without looking"
-)
 _SAMPLING = (
     "a label row, mask or header value of a patient in the archive is that patient's data without noise: the guarantee "
     "covers only what is computed from noisy results"

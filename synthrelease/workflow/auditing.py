@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from importlib.metadata import version
 from math import inf, isinf
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from synthrelease.archive.texts import expected_texts
 from synthrelease.audit.case import AuditCase, case_from_folders, case_from_stores
@@ -18,6 +20,7 @@ from synthrelease.audit.runner import check_ids, run_audit
 from synthrelease.cohort.ingest import ingest
 from synthrelease.cohort.store import CohortStore
 from synthrelease.cohort.survey import settings_for
+from synthrelease.dicom.release.settings import ArchiveSettings
 from synthrelease.dicom.release.templates import release_templates
 from synthrelease.errors import IntegrityError, UsageError
 from synthrelease.policy.loader import load_policy, policy_digest
@@ -42,10 +45,11 @@ def audit_run(desk: Desk, run: Run) -> dict[str, Any]:
     policy = policy_of(run)
     archive = run.read(run.archive_record, "sample")
     run.require(run.archive, "sample")
-    # First of all: what the archive must be may not depend on anything that is read later.
-    expectation = expected_archive(run, policy)
+    # First of all: what the archive must be follows from policy and generator, not from anything that is read later.
+    settings, labels = settings_of(run, policy), archive_labels(policy)
+    expectation = Expectation(release_templates(settings), expected_texts(settings, labels), labels)
     desk.progress.stage("checking the archive's digests")
-    _check_archive(run, policy, archive, desk.threads or os.cpu_count() or 1)
+    _check_archive(run, policy, archive, settings, labels, desk.threads or os.cpu_count() or 1)
     profile_file = shipped_file("audits", policy.audit.profile)
     if digest_of_file(profile_file) != run.read(run.plan, "train")["audit_profile_digest"]:
         raise IntegrityError(
@@ -74,19 +78,18 @@ def audit_run(desk: Desk, run: Run) -> dict[str, Any]:
     return _judge(desk, run, case, load_profile(str(profile_file), check_ids()), policy.audit.seed, digests, spent)
 
 
-def expected_archive(run: Run, policy: Policy) -> Expectation:
-    """What the run's archive must be, from the frozen policy and the generator's digest; not from archive.json."""
-    settings = settings_of(run, policy)
-    labels = archive_labels(policy)
-    return Expectation(release_templates(settings), expected_texts(settings, labels), labels)
-
-
-def _check_archive(run: Run, policy: Policy, archive: Mapping[str, Any], readers: int) -> None:
+def _check_archive(
+    run: Run,
+    policy: Policy,
+    archive: Mapping[str, Any],
+    settings: ArchiveSettings,
+    labels: npt.NDArray[np.uint8],
+    readers: int,
+) -> None:
     """Refuse an archive that is not, file by file, the one of its record, or a record that says what nobody derives."""
-    here = version("synthrelease")
-    if archive.get("software_version") != here:
+    if archive.get("software_version") != settings.software_version:
         raise IntegrityError(
-            f"the archive was not sampled by this version, {here}",
+            f"the archive was not sampled by this version, {settings.software_version}",
             fix="Audit it with the version that sampled it, or sample it again: `synthrelease sample`.",
         )
     manifest = run.archive / MANIFEST
@@ -95,8 +98,11 @@ def _check_archive(run: Run, policy: Policy, archive: Mapping[str, Any], readers
             "the archive is not the one that was sampled: a file was changed, added or removed",
             fix="Sample it again: `synthrelease sample`.",
         )
-    sizes = [(run.archive / path).stat().st_size for path, _ in lines_of(manifest)]
-    record = archive_record(run, policy, digest_of_file(manifest), len(sizes), sum(sizes))
+    files = size_bytes = 0
+    for path, _ in lines_of(manifest):
+        files += 1
+        size_bytes += (run.archive / path).stat().st_size
+    record = archive_record(run, policy, settings, labels, digest_of_file(manifest), files, size_bytes)
     if canonical_json(record) != canonical_json(dict(archive)):
         raise IntegrityError(
             "archive.json or the archive was changed: the record is not what policy, generator and archive give",

@@ -50,7 +50,7 @@ def sample_run(desk: Desk, run: Run) -> dict[str, Any]:
         written = write_archive(
             run.archive, samples, settings, processes=_writers(desk, wanted.images), progress=desk.progress
         )
-    record = archive_record(run, policy, written.manifest, written.files, written.size_bytes)
+    record = archive_record(run, policy, settings, labels, written.manifest, written.files, written.size_bytes)
     atomic_write_json(run.archive_record, record)
     return record
 
@@ -71,18 +71,28 @@ def settings_of(run: Run, policy: Policy) -> ArchiveSettings:
     return release_settings(policy, edition=edition, software_version=version("synthrelease"))
 
 
-def archive_record(run: Run, policy: Policy, manifest: str, files: int, size_bytes: int) -> dict[str, Any]:
+def archive_record(
+    run: Run,
+    policy: Policy,
+    settings: ArchiveSettings,
+    labels: npt.NDArray[np.uint8],
+    manifest: str,
+    files: int,
+    size_bytes: int,
+) -> dict[str, Any]:
     """archive.json, which leaves the house as it is: everything in it follows from the policy, but for the manifest.
 
     Args:
         run: The run; the digest of its training.json is named.
         policy: Its policy.
+        settings: See :func:`settings_of`.
+        labels: See :func:`archive_labels`.
         manifest: SHA-256 of the archive's manifest.
         files: Number of files that the manifest names.
         size_bytes: Of those together.
     """
-    settings, wanted = settings_of(run, policy), policy.archive
-    counts = np.bincount(archive_labels(policy), minlength=len(settings.classes)).tolist()
+    wanted = policy.archive
+    counts = np.bincount(labels, minlength=len(settings.classes)).tolist()
     return {
         "schema": "synthrelease.archive/2",
         "parents": {"training": digest_of_file(run.training), "policy": policy_digest(policy)},

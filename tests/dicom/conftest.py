@@ -6,48 +6,17 @@ from dataclasses import replace
 
 import pytest
 
-from synthrelease.dicom.image import ImageHeader, SyntheticMarking
+from synthrelease.dicom.image import ImageHeader
+from tests.dicom.headers import PRIVATE, SYNTHETIC
 
 
 @pytest.fixture(scope="session")
 def synthetic_header() -> ImageHeader:
     """A synthetic image: uneven spacing, one fixed instant, short UIDs that are easy to look for."""
-    return ImageHeader(
-        patient_id="SYN-000001",
-        issuer="SYNTHRELEASE release 1",
-        patient_name="SYNTHETIC^000001",
-        study_uid="2.25.11",
-        series_uid="2.25.12",
-        sop_uid="2.25.13",
-        frame_of_reference_uid="2.25.14",
-        study_id="1",
-        accession_number="",
-        study_date="20010203",
-        study_time="040506",
-        series_number=1,
-        instance_number=1,
-        manufacturer="synthrelease",
-        model_name="synthrelease",
-        software_versions="0.1.0",
-        spacing_mm=(0.143, 0.2),
-        slice_thickness_mm=2.5,
-        synthetic=SyntheticMarking("release 1", "synthrelease", "0.1.0"),
-    )
+    return replace(SYNTHETIC, slice_thickness_mm=2.5)
 
 
 @pytest.fixture(scope="session")
-def private_header(synthetic_header: ImageHeader) -> ImageHeader:
+def private_header() -> ImageHeader:
     """What a hospital might have written; nothing in it is synthetic."""
-    return replace(
-        synthetic_header,
-        patient_id="4711",
-        issuer="HOSPITAL",
-        patient_name="Müller^Änne",
-        patient_sex="F",
-        patient_birth_date="19500607",
-        accession_number="A1",
-        manufacturer="X-Ray Works",
-        model_name="Alpha",
-        institution_name="A Hospital",
-        synthetic=None,
-    )
+    return replace(PRIVATE, slice_thickness_mm=2.5)

@@ -17,11 +17,11 @@ from pydicom.sr.coding import Code
 
 from synthrelease.archive.conformance import archive_problems, instance_problems
 from synthrelease.dicom.findings import FINDINGS, finding_code
-from synthrelease.dicom.image import ImageClass, ImageHeader, SyntheticMarking, grey_image
+from synthrelease.dicom.image import ImageClass, ImageHeader, grey_image
 from synthrelease.dicom.report import report
 from synthrelease.errors import UsageError
+from tests.dicom.headers import MARKING, SYNTHETIC
 
-MARKING = SyntheticMarking("release 1", "synthrelease", "0.1.0")
 LEVELS = np.zeros((21, 37), np.uint16)
 PRESENT = Code("52101004", "SCT", "Present")
 
@@ -31,26 +31,7 @@ def uid(number: int) -> str:
     return f"2.25.{314159265358979323846264338327950288400 + number}"
 
 
-HEADER = ImageHeader(
-    patient_id="SYN-000001",
-    issuer="SYNTHRELEASE release 1",
-    patient_name="SYNTHETIC^000001",
-    study_uid=uid(1),
-    series_uid=uid(2),
-    sop_uid=uid(3),
-    frame_of_reference_uid=uid(4),
-    study_id="1",
-    accession_number="",
-    study_date="20010203",
-    study_time="040506",
-    series_number=1,
-    instance_number=1,
-    manufacturer="synthrelease",
-    model_name="synthrelease",
-    software_versions="0.1.0",
-    spacing_mm=(0.143, 0.2),
-    synthetic=MARKING,
-)
+HEADER = replace(SYNTHETIC, study_uid=uid(1), series_uid=uid(2), sop_uid=uid(3), frame_of_reference_uid=uid(4))
 
 
 def image_of(image_class: ImageClass = ImageClass.DX, header: ImageHeader = HEADER) -> Dataset:

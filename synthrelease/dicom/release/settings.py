@@ -104,6 +104,15 @@ class ArchiveSettings:
         return asdict(self)
 
 
+def require_writable(policy: Policy) -> None:
+    """Refuse a policy whose archive cannot be written, before anything is trained for it.
+
+    Raises:
+        UsageError: The policy asks for a form that cannot be written.
+    """
+    release_settings(policy, edition="", software_version="0")
+
+
 def release_settings(policy: Policy, *, edition: str, software_version: str) -> ArchiveSettings:
     """The settings of the archive that a policy asks for.
 

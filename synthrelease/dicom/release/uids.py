@@ -12,9 +12,6 @@ from enum import StrEnum
 
 from synthrelease.records.files import canonical_json
 
-UID_LENGTH = 44
-"""Characters of every UID, so that a template has room for any."""
-
 _SMALLEST_TOP_BYTE = 0x4C
 """From 0x4C << 120 on, a 128-bit number has 39 decimal digits, so that every UID has 44 characters."""
 
