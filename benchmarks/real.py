@@ -23,7 +23,8 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from benchmarks.pediatric import HOME, write_table
-from synthrelease.audit.case import AuditCase, ImageSet, case_from_stores
+from synthrelease.audit.case import AuditCase, case_from_stores
+from synthrelease.audit.images import ImageSet
 from synthrelease.audit.profile import load_profile
 from synthrelease.audit.runner import check_ids, run_audit
 from synthrelease.cli.console import Console

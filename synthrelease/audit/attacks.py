@@ -49,8 +49,9 @@ def attack_scores(case: AuditCase) -> dict[str, tuple[Array, Array]]:
     reference = np.maximum(to_reference, SMALLEST_DISTANCE)
     by_image = {"distance": -near, "calibrated_distance": np.log(reference) - np.log(near)}
     scores = {name: _largest(values, column, members + others) for name, values in by_image.items()}
-    search = case.search
-    scores["calibrated_template"] = fisher_z(search.synthetic.best_probe) - fisher_z(search.holdout.best_probe)
+    search = case.search("whole")
+    near_made, near_held = (matches["whole"].best_probe for matches in (search.synthetic, search.holdout))
+    scores["calibrated_template"] = fisher_z(near_made) - fisher_z(near_held)
     return {name: (scores[name][:members], scores[name][members:]) for name in ATTACKS}
 
 

@@ -2,89 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
-from synthrelease.audit.planted import PLANT_SEED, plant_each
-from synthrelease.audit.search import CopySearch, Matches
+from synthrelease.audit.comparisons import COMPARISONS
+from synthrelease.audit.images import ImageSet, IntArray
+from synthrelease.audit.planted import PLANTS, planted
+from synthrelease.audit.search import CopySearch, Matches, Patients
 from synthrelease.errors import UnsuitableData
-from synthrelease.features.descriptors import at_audit_resolution
 
 if TYPE_CHECKING:
     from synthrelease.audit.expectation import Expectation
     from synthrelease.cohort.store import CohortStore
-
-FloatArray = npt.NDArray[np.float32]
-IntArray = npt.NDArray[np.int64]
-BoolArray = npt.NDArray[np.bool_]
-
-
-@dataclass(frozen=True, eq=False)
-class ImageSet:
-    """Images of one role, with what is known of each.
-
-    Attributes:
-        images: (N, 1, H, W) float32 in [-1, 1], bright = dense.
-        masks: (N, K, H, W) float32 in [0, 1], coverage of each pixel by each segment; K may be 0.
-        labels: (N,) int64, index into the classes.
-        patient: (N,) int64, same number = same patient.
-        digests: SHA-256 of each image's stored pixels, hex. Private for real images.
-        ids: What the image is called in its archive. Private for real images.
-        has_mask: (N,) bool, whether the image came with masks; empty: all have.
-        rows: (N,) int64, row of each image in the store it came from; empty: 0..N-1.
-    """
-
-    images: FloatArray
-    masks: FloatArray
-    labels: IntArray
-    patient: IntArray
-    digests: tuple[str, ...] = ()
-    ids: tuple[str, ...] = ()
-    has_mask: BoolArray = field(default_factory=lambda: np.zeros(0, dtype=np.bool_))
-    rows: IntArray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
-
-    def __post_init__(self) -> None:
-        count = len(self.images)
-        if self.images.ndim != 4 or self.images.shape[1] != 1 or self.masks.ndim != 4:
-            raise ValueError("images must be (N, 1, H, W) and masks (N, K, H, W)")
-        if not len(self.masks) == len(self.labels) == len(self.patient) == count:
-            raise ValueError("images, masks, labels and patients must be of one length")
-        if len(self.has_mask) == 0:
-            object.__setattr__(self, "has_mask", np.full(count, self.masks.shape[1] > 0))
-        if len(self.rows) == 0:
-            object.__setattr__(self, "rows", np.arange(count, dtype=np.int64))
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    @property
-    def patient_count(self) -> int:
-        """Number of different patients."""
-        return len(np.unique(self.patient))
-
-    @cached_property
-    def small(self) -> FloatArray:
-        """(N, S, S) float32 at the resolution of the copy search."""
-        return at_audit_resolution(self.images)
-
-    def take(self, index: npt.NDArray[np.integer] | BoolArray) -> ImageSet:
-        """The images at ``index``, in that order."""
-        where = np.arange(len(self))[index]
-        return ImageSet(
-            self.images[where],
-            self.masks[where],
-            self.labels[where],
-            self.patient[where],
-            tuple(self.digests[i] for i in where) if self.digests else (),
-            tuple(self.ids[i] for i in where) if self.ids else (),
-            self.has_mask[where],
-            self.rows[where],
-        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,6 +45,8 @@ class AuditCase:
     real_folder: Path | None = None
     synthetic_folder: Path | None = None
     expectation: Expectation | None = None
+    _searches: dict[str, CopySearch] = field(default_factory=dict, init=False, repr=False)
+    _planted: dict[tuple[str, str], Mapping[str, Matches]] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         roles = [self.train, self.synthetic] + ([self.holdout] if self.holdout is not None else [])
@@ -125,23 +61,41 @@ class AuditCase:
             object.__setattr__(self, "holdout", None)
 
     @cached_property
-    def search(self) -> CopySearch:
-        """The template search over all real patients; made once and shared by the checks that read it.
+    def patients(self) -> Patients:
+        """Who stands on which side.
 
         Raises:
             ValueError: There is no holdout; checks ask first.
         """
         if self.holdout is None:
-            raise ValueError("the copy search compares train with holdout")
-        return CopySearch(
-            self.train.small, self.train.patient, self.holdout.small, self.holdout.patient, self.synthetic.small
-        )
+            raise ValueError("copies are searched in train and holdout together")
+        return Patients.of(self.train, self.holdout)
 
-    @cached_property
-    def planted(self) -> dict[str, Matches]:
-        """What planted copies of training images saw, by transform: known leaks, to measure what a check can see."""
-        plants = plant_each(self.train.images, self.train.patient, np.random.default_rng(PLANT_SEED))
-        return {name: self.search.probe(at_audit_resolution(images)) for name, images in plants.items()}
+    def search(self, kind: str) -> CopySearch:
+        """The search over all real patients by one kind of comparison; made once, shared by the checks that read it.
+
+        Args:
+            kind: A name in :data:`synthrelease.audit.comparisons.COMPARISONS`.
+
+        Raises:
+            ValueError: There is no holdout; checks ask first.
+        """
+        if kind not in self._searches:
+            patients = self.patients
+            self._searches[kind] = CopySearch(COMPARISONS[kind](patients), patients, self.synthetic)
+        return self._searches[kind]
+
+    def planted(self, kind: str, transform: str) -> Mapping[str, Matches]:
+        """What planted leaks saw, by comparison: known leaks, to measure what a check can see.
+
+        Args:
+            kind: As for :meth:`search`. transform: A name in :data:`synthrelease.audit.planted.PLANTS`.
+        """
+        key = (kind, transform)
+        if key not in self._planted:
+            plants = planted(transform, self.train, self.synthetic, PLANTS)
+            self._planted[key] = self.search(kind).probe(plants)
+        return self._planted[key]
 
     @property
     def counts(self) -> dict[str, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from synthrelease.audit.case import ImageSet
+from synthrelease.audit.images import ImageSet
 from synthrelease.features.descriptors import cosine_basis, unit_length
 
 Array = npt.NDArray[np.float64]

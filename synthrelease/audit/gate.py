@@ -46,8 +46,8 @@ def judge(measured: Mapping[Check, Measurement], profile: Profile) -> dict[str, 
         limit = _limit(measurement, profile.checks[check.id])
         if measurement.unable or limit is None or (check.needs_sound_split and voided):
             continue
-        if measurement.p_above is not None:
-            p_values[check.id] = measurement.p_above(limit.value)
+        if measurement.excess is not None:
+            p_values[check.id] = measurement.excess.p(limit.value)
         elif measurement.p_value is not None:
             p_values[check.id] = measurement.p_value
     family = [check.id for check in measured if check.id in p_values and profile.checks[check.id].required]

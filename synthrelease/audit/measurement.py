@@ -2,17 +2,52 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
 
 from synthrelease.audit.case import AuditCase
+from synthrelease.audit.intervals import at_least
 from synthrelease.records.findings import Baseline, Criterion, Direction, Power, Statistic
 
 MINIMUM_HOLDOUT = 60
 """Holdout patients below which no leak statistic is attempted."""
+
+
+@dataclass(frozen=True)
+class Excess:
+    """Hits of the worst of several attacks fixed beforehand; the threshold of the profile is the null.
+
+    Attributes:
+        hits, trials: Of the worst attack.
+        attacks: How many were tried; paid for by Bonferroni.
+    """
+
+    hits: int
+    trials: int
+    attacks: int = 1
+
+    def p(self, limit: float) -> float:
+        """p-value of "the hit rate is at most ``limit``"."""
+        return min(1.0, self.attacks * at_least(self.hits, self.trials, limit))
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What a privacy officer is told of a check, in plain words; the question it asks stands with the check.
+
+    Attributes:
+        how: How it is answered.
+        good: What a good answer looks like.
+        weakness: What it is known not to see.
+        source: Where the method comes from.
+    """
+
+    how: str
+    good: str
+    weakness: str
+    source: str
 
 
 @dataclass(frozen=True)
@@ -21,8 +56,8 @@ class Measurement:
 
     Attributes:
         statistic: The number that the threshold of the profile is held against.
-        p_value: Of the null hypothesis "no leak"; None where the number is an exact count or ``p_above`` is given.
-        p_above: p-value of "the statistic is at most this threshold", where the threshold of the profile is the null.
+        p_value: Of the null hypothesis "no leak"; None where the number is an exact count or ``excess`` is given.
+        excess: Evidence that the statistic is above the threshold of the profile, where that is the null.
         unable: Why nothing could be decided (public text); empty when it could.
         not_applicable: The question does not arise here (no DICOM headers, no masks), for the reason in ``unable``.
         controls_missed: Planted leaks that the check did not find well enough to be believed when it finds nothing.
@@ -35,7 +70,7 @@ class Measurement:
     power: Power = field(default_factory=Power)
     n: dict[str, int] = field(default_factory=dict)
     p_value: float | None = None
-    p_above: Callable[[float], float] | None = None
+    excess: Excess | None = None
     unable: str = ""
     not_applicable: bool = False
     controls_missed: tuple[str, ...] = ()

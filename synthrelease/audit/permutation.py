@@ -16,7 +16,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from synthrelease.audit.search import BoolArray, Matches
+from synthrelease.audit.images import BoolArray
+from synthrelease.audit.search import Matches
 from synthrelease.features.descriptors import fisher_z
 
 Array = npt.NDArray[np.float64]

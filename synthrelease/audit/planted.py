@@ -5,15 +5,18 @@ A check that finds nothing is worth what it would have found. The plants stand i
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 
 import numpy as np
-import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.float32]
-IntArray = npt.NDArray[np.int64]
-Transform = Callable[[FloatArray, np.random.Generator], FloatArray]
+from synthrelease.audit.images import FloatArray, ImageSet, IntArray
+
+Change = Callable[[FloatArray, np.random.Generator], FloatArray]
+Plant = Callable[[ImageSet, ImageSet, np.random.Generator], ImageSet]
+"""Leaks made of real images (the first set, N of different patients) and innocent hosts (the second, N as well)."""
 
 PLANT_SEED = 20260103
 """The plants are the same in every audit of one case; only their recall is of interest."""
@@ -26,7 +29,7 @@ def _exact(images: FloatArray, rng: np.random.Generator) -> FloatArray:
     return images.copy()
 
 
-def _noise(sigma: float) -> Transform:
+def _noise(sigma: float) -> Change:
     def add(images: FloatArray, rng: np.random.Generator) -> FloatArray:
         noise = rng.normal(0.0, sigma, images.shape).astype(np.float32)
         return np.asarray(np.clip(images + noise, -1.0, 1.0), dtype=np.float32)
@@ -54,13 +57,26 @@ def _shift(images: FloatArray, rng: np.random.Generator) -> FloatArray:
     return moved
 
 
-COVERED: Mapping[str, Transform] = MappingProxyType(
-    {"exact": _exact, "noise_2_percent": _noise(0.04), "gain": _gain, "hflip": _hflip, "shift": _shift}
-)
-"""Copies that the residual bound of the copy check speaks for. Noise in per cent of the grey range."""
+def _whole(change: Change) -> Plant:
+    """The real image itself, changed; its masks and label stay the host's, so that nothing else leaks."""
 
-BEYOND: Mapping[str, Transform] = MappingProxyType({"noise_5_percent": _noise(0.1)})
-"""Harder copies whose recall is reported, but which the bound does not cover."""
+    def plant(source: ImageSet, host: ImageSet, rng: np.random.Generator) -> ImageSet:
+        return replace(host, images=change(source.images, rng), digests=())
+
+    return plant
+
+
+TRANSFORMS: Mapping[str, Plant] = MappingProxyType(
+    {
+        "exact": _whole(_exact),
+        "noise_2_percent": _whole(_noise(0.04)),
+        "noise_5_percent": _whole(_noise(0.1)),
+        "gain": _whole(_gain),
+        "hflip": _whole(_hflip),
+        "shift": _whole(_shift),
+    }
+)
+"""Every known leak, by name. Noise in per cent of the grey range."""
 
 
 def one_of_each_patient(patient: IntArray, count: int, rng: np.random.Generator) -> IntArray:
@@ -70,42 +86,38 @@ def one_of_each_patient(patient: IntArray, count: int, rng: np.random.Generator)
     return np.asarray(rng.permutation(order[first])[:count], dtype=np.int64)
 
 
-def plant_each(images: FloatArray, patient: IntArray, rng: np.random.Generator) -> dict[str, FloatArray]:
-    """Changed copies of training images, by transform.
+def planted(transform: str, train: ImageSet, hosts: ImageSet, count: int) -> ImageSet:
+    """Known leaks of one kind, the same in every audit of one case.
 
     Args:
-        images: (N, 1, H, W) in [-1, 1]. patient: (N,). rng: Chooses patients and parameters.
+        transform: A name in TRANSFORMS. train: Real images. hosts: Synthetic images. count: At most so many.
 
     Returns:
-        For each transform up to 60 copies of different patients, (n, 1, H, W).
+        Leaks of up to ``count`` different patients.
     """
-    return {
-        name: change(images[one_of_each_patient(patient, PLANTS, rng)], rng)
-        for name, change in {**COVERED, **BEYOND}.items()
-    }
+    rng = np.random.default_rng([PLANT_SEED, zlib.crc32(transform.encode())])
+    source = train.take(one_of_each_patient(train.patient, count, rng))
+    return TRANSFORMS[transform](source, hosts.take(rng.permutation(len(source)) % len(hosts)), rng)
 
 
 def replace_share(
-    synthetic: FloatArray,
-    train: FloatArray,
-    patient: IntArray,
-    transform: str,
-    count: int,
-    rng: np.random.Generator,
-) -> FloatArray:
-    """A copy of the synthetic images in which ``count`` are changed copies of different training patients.
+    synthetic: ImageSet, train: ImageSet, transform: str, count: int, rng: np.random.Generator
+) -> ImageSet:
+    """The synthetic images with ``count`` of them replaced by leaks of different training patients.
 
     Args:
-        synthetic: (M, 1, H, W). train: (N, 1, H, W). patient: (N,). transform: A name in COVERED or BEYOND.
+        synthetic: M images. train: Real images. transform: A name in TRANSFORMS.
         count: How many to replace, at most M and at most the number of patients.
         rng: Chooses patients, places and parameters.
 
     Raises:
         ValueError: There are not that many patients or synthetic images.
     """
-    source = one_of_each_patient(patient, count, rng)
+    source = one_of_each_patient(train.patient, count, rng)
     if len(source) < count or count > len(synthetic):
         raise ValueError("not enough patients or synthetic images to plant that many copies")
-    leaked = synthetic.copy()
-    leaked[rng.permutation(len(synthetic))[:count]] = {**COVERED, **BEYOND}[transform](train[source], rng)
-    return leaked
+    places = rng.permutation(len(synthetic))[:count]
+    leaks = TRANSFORMS[transform](train.take(source), synthetic.take(places), rng)
+    images, masks, labels = synthetic.images.copy(), synthetic.masks.copy(), synthetic.labels.copy()
+    images[places], masks[places], labels[places] = leaks.images, leaks.masks, leaks.labels
+    return replace(synthetic, images=images, masks=masks, labels=labels)

@@ -146,24 +146,24 @@ def _annex(case: AuditCase) -> InternalAnnex:
     """The synthetic images that look most like a training patient, beside that patient and the nearest holdout one."""
     if holdout_missing(case) or len(case.synthetic) < 30 or case.holdout is None:
         return InternalAnnex()
-    search = case.search
-    p = CopyTest.towards_train(search.synthetic, search.holdout).p(margins(search.synthetic))
+    search, patients = case.search("whole"), case.patients
+    synthetic = search.synthetic["whole"]
+    p = CopyTest.towards_train(synthetic, search.holdout["whole"]).p(margins(synthetic))
     pairs = []
     for i in np.argsort(p, kind="stable")[:LOOK_ALIKES]:
-        who = search.synthetic.who[i]
-        trained = [int(w) for w in who if w < search.train_count]
-        held = [int(w) for w in who if w >= search.train_count]
+        who = synthetic.who[i]
+        trained = [int(w) for w in who if w < patients.train_count]
+        held = [int(w) for w in who if w >= patients.train_count]
         if not trained or not held:
             continue
-        train, near = search.nearest_image(case.synthetic.small[i], trained[0])
-        other, far = search.nearest_image(case.synthetic.small[i], held[0])
+        near, far = (search.comparison.sighting(case.synthetic, int(i), side[0]) for side in (trained, held))
         pairs.append(
             LookAlike(
                 int(case.synthetic.rows[i]),
-                int(case.train.rows[train]),
-                int(case.holdout.rows[other]),
-                near,
-                far,
+                int(case.train.rows[near.image]),
+                int(case.holdout.rows[far.image - len(case.train)]),
+                near.similarity,
+                far.similarity,
                 float(p[i]),
                 bool(p[i] * len(p) <= 0.05),
             )

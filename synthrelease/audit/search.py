@@ -1,78 +1,62 @@
-"""One template search, read by several checks: how like is each synthetic image to each real patient.
+"""One search, read by several checks: how like is each synthetic image to each real patient.
 
 The real patients are one gallery, training patients first. Three sets of probes pass by it: the synthetic images, the
-holdout images (what strangers look like to each other: the null) and, for power, planted copies.
+holdout images (what strangers look like to each other: the null) and, for power, planted leaks.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 
-from synthrelease.features.neighbours import Gallery, IntArray, patient_similarity
-
-FloatArray = npt.NDArray[np.float32]
-BoolArray = npt.NDArray[np.bool_]
+from synthrelease.audit.images import BoolArray, FloatArray, ImageSet, IntArray
 
 KEPT = 16
 """Nearest patients kept for each probe; a random label set misses one side among 16 with probability below 1 in 300."""
 
 
-@dataclass(frozen=True)
-class Matches:
-    """What one set of probes saw.
+@dataclass(frozen=True, eq=False)
+class Patients:
+    """Who stands on which side of the split, as columns: training patients first.
 
     Attributes:
-        near: (M, 16) similarity to the nearest patients, descending.
-        who: (M, 16) their columns in the gallery.
-        blocks: (M, G) best similarity within each group of training patients.
-        decoy: (M,) best similarity to a holdout patient.
-        best_probe: (P,) best similarity of each patient to any probe (its own patient's probes excluded).
+        train, holdout: Their images.
+        column: (N,) column of each image's patient, training images first.
+        train_count, holdout_count: Patients of each side.
     """
 
-    near: FloatArray
-    who: IntArray
-    blocks: FloatArray
-    decoy: FloatArray
-    best_probe: FloatArray
+    train: ImageSet
+    holdout: ImageSet
+    column: IntArray
+    train_count: int
+    holdout_count: int
 
+    @classmethod
+    def of(cls, train: ImageSet, holdout: ImageSet) -> Patients:
+        """Number the patients of both sides."""
+        _, first = np.unique(train.patient, return_inverse=True)
+        _, second = np.unique(holdout.patient, return_inverse=True)
+        trained, held = int(first.max()) + 1, int(second.max()) + 1
+        return cls(train, holdout, np.concatenate([first, second + trained]).astype(np.int64), trained, held)
 
-class CopySearch:
-    """The gallery of all real patients and what the probes saw in it.
-
-    Args:
-        train: (N, S, S) training images. train_patient: (N,).
-        holdout: (H, S, S) holdout images. holdout_patient: (H,).
-        synthetic: (M, S, S) synthetic images.
-    """
-
-    def __init__(
-        self,
-        train: FloatArray,
-        train_patient: IntArray,
-        holdout: FloatArray,
-        holdout_patient: IntArray,
-        synthetic: FloatArray,
-    ) -> None:
-        _, first = np.unique(train_patient, return_inverse=True)
-        _, second = np.unique(holdout_patient, return_inverse=True)
-        self.train_count = int(first.max()) + 1
-        self.holdout_count = int(second.max()) + 1
-        columns = np.concatenate([first, second + self.train_count]).astype(np.int64)
-        self.gallery = Gallery.of(np.concatenate([train, holdout]), columns)
-        self._column_of_image = columns
-        self._train_images = len(train)
-        self._holdout = holdout
-        self._holdout_column = columns[len(train) :]
-        self._synthetic = synthetic
+    @property
+    def count(self) -> int:
+        """Patients of both sides."""
+        return self.train_count + self.holdout_count
 
     @property
     def is_train(self) -> BoolArray:
-        """(P,) whether the gallery's patient was trained on."""
-        return np.arange(self.train_count + self.holdout_count) < self.train_count
+        """(P,) whether the patient was trained on."""
+        return np.arange(self.count) < self.train_count
+
+    @property
+    def holdout_column(self) -> IntArray:
+        """Column of each holdout image's patient."""
+        return self.column[len(self.train) :]
 
     @cached_property
     def groups(self) -> list[IntArray]:
@@ -94,48 +78,123 @@ class CopySearch:
         order = np.random.default_rng(20260102).permutation(self.holdout_count)[:size]
         return np.sort(order).astype(np.int64) + self.train_count
 
-    def probe(self, images: FloatArray, own: IntArray | None = None) -> Matches:
-        """Search ``images`` (M, S, S) in the gallery; ``own`` (M,) names the column that each must not see (or none)."""
-        count, patients = len(images), self.train_count + self.holdout_count
-        kept = min(KEPT, patients)
-        near = np.empty((count, kept), dtype=np.float32)
-        who = np.empty((count, kept), dtype=np.int64)
-        blocks = np.empty((count, len(self.groups)), dtype=np.float32)
-        decoy = np.empty(count, dtype=np.float32)
-        best_probe = np.zeros(patients, dtype=np.float32)
-        for block, table in patient_similarity(images, self.gallery):
-            if own is not None:
-                table[np.arange(len(table)), own[block]] = 0.0
-                # A training patient is spared one holdout patient too, in turn: equally many probes for everybody.
-                spared = np.arange(self.train_count) % self.holdout_count + self.train_count
-                seen = np.where(own[block][:, None] == spared[None, :], 0.0, table[:, : self.train_count])
-                best_probe[: self.train_count] = np.maximum(best_probe[: self.train_count], seen.max(axis=0))
-                held = table[:, self.train_count :].max(axis=0)
-                best_probe[self.train_count :] = np.maximum(best_probe[self.train_count :], held)
-            else:
-                best_probe = np.maximum(best_probe, table.max(axis=0))
-            top = np.argsort(-table, axis=1, kind="stable")[:, :kept]
-            who[block], near[block] = top, np.take_along_axis(table, top, axis=1)
-            blocks[block] = np.stack([table[:, group].max(axis=1) for group in self.groups], axis=1)
-            decoy[block] = table[:, self.decoys].max(axis=1)
-        return Matches(near, who, blocks, decoy, best_probe)
+
+@dataclass(frozen=True)
+class Sighting:
+    """One pair, looked at again.
+
+    Attributes:
+        image: Index among the images of train and holdout, in that order.
+        similarity: As in the table.
+        how: What was done to the real image to see it ("mirrored, 3 px down"); empty: nothing that is known.
+        box: Where in the probe, as top, left, bottom, right in shares of the side; None: the whole image.
+    """
+
+    image: int
+    similarity: float
+    how: str = ""
+    box: tuple[float, float, float, float] | None = None
+
+
+class Comparison(Protocol):
+    """One way of saying how like two images are. Made of the :class:`Patients` whose images form the gallery.
+
+    It must treat all patients alike, whichever side they stand on: nothing in it may be fitted on one side alone.
+    """
+
+    names: tuple[str, ...]
+    """What one pass measures; each gets matches of its own."""
+
+    def similarity(self, probes: ImageSet) -> Iterator[tuple[slice, FloatArray]]:
+        """Best similarity of each probe to each patient, over the patient's images and all that is forgiven.
+
+        Yields:
+            The slice of probes, in order, and their (names, m, P) float32 similarities in [0, 1] on the scale of a
+            correlation: Fisher's z is taken of them.
+        """
+        ...
+
+    def sighting(self, probes: ImageSet, row: int, column: int) -> Sighting:
+        """The image of patient ``column`` most like probe ``row``, by the first of the names."""
+        ...
+
+
+@dataclass(frozen=True)
+class Matches:
+    """What one set of probes saw by one comparison.
+
+    Attributes:
+        near: (M, 16) similarity to the nearest patients, descending.
+        who: (M, 16) their columns in the gallery.
+        blocks: (M, G) best similarity within each group of training patients.
+        decoy: (M,) best similarity to a holdout patient.
+        best_probe: (P,) best similarity of each patient to any probe (its own patient's probes excluded).
+    """
+
+    near: FloatArray
+    who: IntArray
+    blocks: FloatArray
+    decoy: FloatArray
+    best_probe: FloatArray
+
+
+class CopySearch:
+    """What the probes saw in the gallery of all real patients, by one comparison."""
+
+    def __init__(self, comparison: Comparison, patients: Patients, synthetic: ImageSet) -> None:
+        self.comparison = comparison
+        self.patients = patients
+        self._synthetic = synthetic
+
+    def probe(self, probes: ImageSet, own: IntArray | None = None) -> Mapping[str, Matches]:
+        """Search ``probes`` in the gallery; ``own`` (M,) names the column that each must not see (or none)."""
+        names = self.comparison.names
+        seen = [_Seen(self.patients, len(probes), own) for _ in names]
+        for block, tables in self.comparison.similarity(probes):
+            for each, table in zip(seen, tables, strict=True):
+                each.add(block, table)
+        return {name: each.matches() for name, each in zip(names, seen, strict=True)}
 
     @cached_property
-    def synthetic(self) -> Matches:
+    def synthetic(self) -> Mapping[str, Matches]:
         """What the synthetic images saw."""
         return self.probe(self._synthetic)
 
     @cached_property
-    def holdout(self) -> Matches:
+    def holdout(self) -> Mapping[str, Matches]:
         """What the holdout images saw of everybody but their own patient: strangers against strangers."""
-        return self.probe(self._holdout, own=self._holdout_column)
+        return self.probe(self.patients.holdout, own=self.patients.holdout_column)
 
-    def nearest_image(self, probe: FloatArray, column: int) -> tuple[int, float]:
-        """The image of patient ``column`` nearest to one probe (S, S): its index in train or holdout, and likeness."""
-        where = np.flatnonzero(self._column_of_image == column)
-        position = np.argsort(self.gallery.order)[where]
-        templates = self.gallery.templates[:, position].reshape(-1, self.gallery.templates.shape[-1])
-        scores = np.abs(self.gallery.bank.windows(probe[None])[0] @ templates.T).max(axis=0)
-        best = scores.reshape(-1, len(where)).max(axis=0)
-        index = int(where[int(best.argmax())])
-        return (index if column < self.train_count else index - self._train_images), float(min(best.max(), 1.0))
+
+class _Seen:
+    """Blocks of a similarity table, reduced as they come."""
+
+    def __init__(self, patients: Patients, count: int, own: IntArray | None) -> None:
+        self._patients, self._own = patients, own
+        kept = min(KEPT, patients.count)
+        self._near = np.empty((count, kept), dtype=np.float32)
+        self._who = np.empty((count, kept), dtype=np.int64)
+        self._blocks = np.empty((count, len(patients.groups)), dtype=np.float32)
+        self._decoy = np.empty(count, dtype=np.float32)
+        self._best = np.zeros(patients.count, dtype=np.float32)
+
+    def add(self, block: slice, table: FloatArray) -> None:
+        trained = self._patients.train_count
+        if self._own is not None:
+            own = self._own[block]
+            table = table.copy()
+            table[np.arange(len(table)), own] = 0.0
+            # A training patient is spared one holdout patient too, in turn: equally many probes for everybody.
+            spared = np.arange(trained) % self._patients.holdout_count + trained
+            counted = np.where(own[:, None] == spared[None, :], 0.0, table[:, :trained])
+            best = np.concatenate([counted.max(axis=0), table[:, trained:].max(axis=0)])
+        else:
+            best = table.max(axis=0)
+        self._best = np.maximum(self._best, best)
+        top = np.argsort(-table, axis=1, kind="stable")[:, : self._near.shape[1]]
+        self._who[block], self._near[block] = top, np.take_along_axis(table, top, axis=1)
+        self._blocks[block] = np.stack([table[:, group].max(axis=1) for group in self._patients.groups], axis=1)
+        self._decoy[block] = table[:, self._patients.decoys].max(axis=1)
+
+    def matches(self) -> Matches:
+        return Matches(self._near, self._who, self._blocks, self._decoy, self._best)

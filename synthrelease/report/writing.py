@@ -87,23 +87,22 @@ def controls_of(case: AuditCase, count: int = CONTROLS) -> list[LookAlike]:
     """Held-out images beside the strangers most like them, found and measured as the look-alikes are."""
     if case.holdout is None or len(case.holdout) < 2 or len(case.synthetic) < 30:
         return []
-    search = case.search
+    search, patients = case.search("whole"), case.patients
     controls = []
     for index in np.linspace(0, len(case.holdout) - 1, num=count).astype(np.int64):
-        columns = [int(column) for column in search.holdout.who[index]]
-        trained = [column for column in columns if column < search.train_count]
-        held = [column for column in columns if column >= search.train_count]
+        columns = [int(column) for column in search.holdout["whole"].who[index]]
+        trained = [column for column in columns if column < patients.train_count]
+        held = [column for column in columns if column >= patients.train_count]
         if not trained or not held:
             continue
-        train, near = search.nearest_image(case.holdout.small[index], trained[0])
-        other, far = search.nearest_image(case.holdout.small[index], held[0])
+        near, far = (search.comparison.sighting(case.holdout, int(index), side[0]) for side in (trained, held))
         controls.append(
             LookAlike(
                 synthetic=case.holdout.images[index, 0],
-                nearest_train=case.train.images[train, 0],
-                nearest_holdout=case.holdout.images[other, 0],
-                similarity_train=near,
-                similarity_holdout=far,
+                nearest_train=case.train.images[near.image, 0],
+                nearest_holdout=case.holdout.images[far.image - len(case.train), 0],
+                similarity_train=near.similarity,
+                similarity_holdout=far.similarity,
                 control=True,
             )
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,8 @@ import numpy.typing as npt
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from synthrelease.audit.case import AuditCase, ImageSet
+from synthrelease.audit.case import AuditCase
+from synthrelease.audit.images import ImageSet
 
 # The benchmarks are not part of the installed package; their invented hospital serves here too.
 sys.path.insert(0, str(Path(__file__).parents[2]))
@@ -55,22 +57,21 @@ def world(
     holdout: int = 70,
     synthetic: int = 150,
     style: Style | None = None,
-    leak: Callable[[Images, ImageSet, np.random.Generator], Images] | None = None,
+    leak: Callable[[ImageSet, ImageSet, np.random.Generator], ImageSet] | None = None,
 ) -> AuditCase:
     """Independent people in all three roles; ``style`` changes the synthetic ones, ``leak`` plants copies."""
     rng = np.random.default_rng(seed)
     base = 10_000 * (seed + 1)
     ours = people(base, train)
-    images = people(base + 2, synthetic).images
-    if style is not None:
-        images = style(images, rng).astype(np.float32)
-    if leak is not None:
-        images = leak(images, ours, rng)
     made = people(base + 2, synthetic)
+    if style is not None:
+        made = replace(made, images=style(made.images, rng).astype(np.float32))
+    if leak is not None:
+        made = leak(made, ours, rng)
     return AuditCase(
         ours,
         people(base + 1, holdout, first=train) if holdout else None,
-        ImageSet(images, made.masks, made.labels, made.patient),
+        made,
         CLASSES,
         ("effusion",),
     )

@@ -29,7 +29,7 @@ def verdicts(case, only=COPY_CHECKS, seed=0):
 
 
 def leaking(transform, count):
-    return lambda images, train, rng: replace_share(images, train.images, train.patient, transform, count, rng)
+    return lambda made, train, rng: replace_share(made, train, transform, count, rng)
 
 
 def test_clean_independent_patients_are_not_accused(clean):
@@ -68,8 +68,9 @@ def test_mirrored_copy_is_exact_but_grey_changed_copy_is_only_near(make_world):
 
 
 def test_copies_under_blur_are_found_although_everything_is_blurred(make_world):
-    def blur_after(images, train, rng):
-        return gaussian_filter(leaking("exact", 4)(images, train, rng), (0, 0, 0.6, 0.6)).astype(np.float32)
+    def blur_after(made, train, rng):
+        leaked = leaking("exact", 4)(made, train, rng)
+        return replace(leaked, images=gaussian_filter(leaked.images, (0, 0, 0.6, 0.6)).astype(np.float32))
 
     found, _ = verdicts(make_world(4, leak=blur_after))
     assert found["near_copies"].verdict is Verdict.FAIL
@@ -78,11 +79,11 @@ def test_copies_under_blur_are_found_although_everything_is_blurred(make_world):
 def test_annex_points_at_the_copied_patient(make_world):
     source = {}
 
-    def plant(images, train, rng):
+    def plant(made, train, rng):
         source["row"] = 17
-        leaked = images.copy()
+        leaked = made.images.copy()
         leaked[5] = np.rot90(train.images[17], axes=(1, 2))
-        return leaked
+        return replace(made, images=leaked)
 
     _, annex = verdicts(make_world(5, leak=plant))
     first = annex.look_alikes[0]
@@ -91,7 +92,7 @@ def test_annex_points_at_the_copied_patient(make_world):
 
 
 def test_an_archive_that_is_the_training_set_fails_everything_that_looks_at_it(make_world):
-    case = make_world(6, leak=lambda images, train, rng: train.images.copy(), synthetic=140)
+    case = make_world(6, leak=lambda made, train, rng: replace(made, images=train.images.copy()), synthetic=140)
     found, _ = verdicts(case, only=("exact_copies", "near_copies", "neighbour_permutation", "membership"))
     failed = {f.id for f in found.values() if f.verdict is Verdict.FAIL}
     assert failed == {"exact_copies", "near_copies", "neighbour_permutation", "membership"}

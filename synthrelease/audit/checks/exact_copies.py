@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from synthrelease.audit.case import AuditCase, ImageSet
+from synthrelease.audit.case import AuditCase
+from synthrelease.audit.images import ImageSet
 from synthrelease.audit.measurement import Measurement
 from synthrelease.audit.planted import one_of_each_patient
 from synthrelease.features.descriptors import orientations

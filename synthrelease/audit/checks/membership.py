@@ -11,7 +11,6 @@ from scipy import stats
 from synthrelease.audit.attacks import ATTACKS, attack_scores, needed, resolvable, threshold_at
 from synthrelease.audit.case import AuditCase
 from synthrelease.audit.intervals import (
-    at_least,
     auc,
     auc_resampled,
     clopper_pearson,
@@ -20,7 +19,7 @@ from synthrelease.audit.intervals import (
     percentiles,
     upper_bound,
 )
-from synthrelease.audit.measurement import Measurement, holdout_missing, unable
+from synthrelease.audit.measurement import Excess, Measurement, holdout_missing, unable
 from synthrelease.records.findings import Baseline, Criterion, Direction, Power, Statistic
 
 Array = npt.NDArray[np.float64]
@@ -65,7 +64,7 @@ class Membership:
             Baseline(holdout=control, random=rate),
             Power(_smallest_detectable(members, rate), f"hit rate at {rate:.0%} false positives"),
             case.counts,
-            p_above=lambda tolerance: min(1.0, len(ATTACKS) * at_least(hits[worst], members, tolerance)),
+            excess=Excess(hits[worst], members, len(ATTACKS)),
             fallback=fallback,
             note=note,
             details={

@@ -8,11 +8,16 @@ from synthrelease.audit.case import AuditCase
 from synthrelease.audit.copies import CopyTest, margins
 from synthrelease.audit.intervals import holm, lower_bound, upper_bound
 from synthrelease.audit.measurement import Measurement, holdout_missing, unable
-from synthrelease.audit.planted import COVERED
 from synthrelease.records.findings import Baseline, Criterion, Direction, Power, Statistic
 
 ALPHA = 0.05
 MINIMUM_SYNTHETIC = 30
+COVERED = ("exact", "noise_2_percent", "gain", "hflip", "shift")
+"""Copies that the residual bound speaks for."""
+
+BEYOND = ("noise_5_percent",)
+"""Harder copies, whose recall is told."""
+
 NAME = "share of synthetic images that are copies, at most"
 
 
@@ -32,13 +37,15 @@ class NearCopies:
         count = len(case.synthetic)
         if count < MINIMUM_SYNTHETIC:
             return unable(NAME, Direction.LOWER, f"{count} synthetic images; at least {MINIMUM_SYNTHETIC} are needed")
-        synthetic, holdout = case.search.synthetic, case.search.holdout
+        search = case.search("whole")
+        synthetic, holdout = search.synthetic["whole"], search.holdout["whole"]
         test = CopyTest.towards_train(synthetic, holdout)
         p = test.p(margins(synthetic))
         copies = int(np.sum(np.array(holm(p.tolist())) <= ALPHA))
         decoys = int(np.sum(CopyTest.towards_holdout(synthetic, holdout).p(-margins(synthetic)) * count <= ALPHA))
 
-        found = {name: test.p(margins(seen)) * count <= ALPHA for name, seen in case.planted.items()}
+        seen = {name: case.planted("whole", name)["whole"] for name in COVERED + BEYOND}
+        found = {name: test.p(margins(matches)) * count <= ALPHA for name, matches in seen.items()}
         recall = {name: float(hits.mean()) for name, hits in found.items()}
         worst = min(lower_bound(int(found[name].sum()), len(found[name])) for name in COVERED)
         high = min(1.0, upper_bound(copies, count) / worst) if worst > 0 else 1.0

@@ -7,9 +7,9 @@ import numpy as np
 from synthrelease.audit.case import AuditCase
 from synthrelease.audit.measurement import Measurement, holdout_missing, unable
 from synthrelease.audit.permutation import excess_share, permutation_p, with_plants
-from synthrelease.audit.planted import COVERED
 from synthrelease.records.findings import Baseline, Criterion, Direction, Power, Statistic
 
+PLANTED = ("exact", "noise_2_percent", "gain", "hflip", "shift")
 PERMUTATIONS = 999
 PLANTED_SHARES = (0.01, 0.02, 0.03, 0.05, 0.1)
 REPETITIONS = 20
@@ -35,10 +35,9 @@ class NeighbourPermutation:
             return unable(NAME, Direction.LOWER, missing, n=case.counts)
         if len(case.synthetic) < 30:
             return unable(NAME, Direction.LOWER, f"{len(case.synthetic)} synthetic images; at least 30 are needed")
-        search = case.search
-        matches, is_train = search.synthetic, search.is_train
+        matches, is_train = case.search("whole").synthetic["whole"], case.patients.is_train
         p = permutation_p(matches, is_train, PERMUTATIONS, rng)
-        plants = [case.planted[name] for name in COVERED]
+        plants = [case.planted("whole", name)["whole"] for name in PLANTED]
         pool = sum(len(p.near) for p in plants)
         recall: dict[str, float] = {}
         smallest: float | None = None

@@ -7,9 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from synthrelease.audit.case import AuditCase, ImageSet, case_from_stores
+from synthrelease.audit.case import AuditCase, case_from_stores
 from synthrelease.audit.checks.exact_copies import ExactCopies
 from synthrelease.audit.checks.header_leak import HeaderLeak
+from synthrelease.audit.images import ImageSet
 from synthrelease.cohort.ingest import ingest
 from synthrelease.cohort.phantom.writer import write_phantom_cohort
 from synthrelease.cohort.split import SplitDraw

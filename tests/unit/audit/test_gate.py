@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import pytest
+from scipy import stats
 
 from synthrelease.audit.gate import judge, overall
-from synthrelease.audit.measurement import Measurement, unable
+from synthrelease.audit.measurement import Excess, Measurement, unable
 from synthrelease.audit.profile import CheckSettings, Limit, Profile
 from synthrelease.records.findings import Baseline, Criterion, Direction, Finding, Power, Statistic, Verdict
 
@@ -76,10 +77,11 @@ def test_a_p_value_fails_only_after_holm_over_the_required_checks():
 
 
 def test_a_p_value_against_the_threshold_is_asked_for_at_the_threshold():
-    asked = []
-    measured = number(0.2, 0.15, 0.3, p_above=lambda t: asked.append(t) or 0.001)
-    assert judge({SPLIT: SOUND, A: measured}, profile(A))["a"].verdict is Verdict.FAIL
-    assert asked == [0.1]
+    measured = number(0.2, 0.15, 0.3, excess=Excess(40, 200))
+    judged = judge({SPLIT: SOUND, A: measured}, profile(A))["a"]
+    assert judged.verdict is Verdict.FAIL
+    assert judged.p_value == pytest.approx(stats.binom.sf(39, 200, 0.1))
+    assert Excess(40, 200, attacks=3).p(0.1) == pytest.approx(3 * judged.p_value)
 
 
 def test_missed_plants_turn_a_pass_but_not_a_fail_into_inconclusive():

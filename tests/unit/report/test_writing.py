@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from synthrelease.audit.case import AuditCase, ImageSet
+from synthrelease.audit.case import AuditCase
+from synthrelease.audit.images import ImageSet
 from synthrelease.audit.runner import InternalAnnex, LookAlike
 from synthrelease.records.files import atomic_write_json
 from synthrelease.records.runs import Run
