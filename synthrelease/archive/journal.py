@@ -9,26 +9,38 @@ The folder's name follows from the plan, so a writer of the same plan finds it a
 sweeps it away. An entry is renamed into place after the shard's files are closed: a kill loses at most the shards that
 were being written. Files are not flushed one by one, so after a power failure an entry may name a file that never
 reached the disk: `is_whole` hashes everything again before a shard is taken over.
+
+An entry whose digest does not hold is what a power failure leaves: its shard is written again. The digest has no key, so
+an entry that was edited may hold one that fits: every entry is also derived anew from what it says, and one that
+contradicts itself or the plan is refused. So is a file that no writer of the plan makes.
 """
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 import os
 import re
 import shutil
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from synthrelease.archive.samples import shard_range
-from synthrelease.dicom.release.layout import ROOT, path_of, places_of_patient
+from synthrelease.archive.columns import LABELS_FILE, columns
+from synthrelease.archive.samples import shard_count, shard_range
+from synthrelease.archive.texts import CROISSANT, README, label_lines
+from synthrelease.dicom.release.layout import ROOT, path_of, place_at, places_of_patient
 from synthrelease.dicom.release.settings import ArchiveSettings
+from synthrelease.errors import IntegrityError
 from synthrelease.records.digests import digest_of
 from synthrelease.records.files import PARTIAL
+from synthrelease.records.manifest import MANIFEST
+from synthrelease.records.ordinary_files import files_below
 
 _NAME_DIGITS = 16
+_TEXTS = frozenset([README, CROISSANT, LABELS_FILE, MANIFEST])
 
 
 @dataclass(frozen=True)
@@ -76,10 +88,42 @@ class Partial:
         """The record of the whole archive."""
         return self.folder / "record.json"
 
-    def make(self) -> None:
-        """Make what is not there yet."""
+    def make(self, settings: ArchiveSettings) -> None:
+        """Make what is not there yet, and look at the names of what is.
+
+        Raises:
+            IntegrityError: Something lies there that no writer of this archive makes.
+        """
         for folder in (self.folder, self.content, self.content / ROOT, self.journal):
+            if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+                raise self.foreign(f"{folder.name} is no folder")
             folder.mkdir(exist_ok=True)
+        for path, ordinary in files_below(self.content, ordered=False):
+            # An empty folder may be that of a patient who was about to be written; the end tells (`require_only`).
+            known = path in _TEXTS or place_at(path, settings) is not None
+            if not path.endswith("/") and not (ordinary and known):
+                raise self.foreign("its content holds a file that is none of the archive")
+        for path, ordinary in files_below(self.journal, ordered=False):
+            found = re.fullmatch(r"([0-9]{7})(\.new)?", path)
+            if not ordinary or found is None or int(found[1]) >= shard_count(settings):
+                raise self.foreign("its journal holds a file that is no entry")
+
+    def require_only(self, files: int) -> None:
+        """Let the content become the archive only if it holds so many ordinary files and nothing besides.
+
+        Raises:
+            IntegrityError: It holds another file, an empty folder or a link.
+        """
+        found = [ordinary for _, ordinary in files_below(self.content, ordered=False)]
+        if len(found) != files or not all(found):
+            raise self.foreign("its content holds a file or folder that is none of the archive")
+
+    def foreign(self, what: str) -> IntegrityError:
+        """The refusal of what no writer of this archive left."""
+        return IntegrityError(
+            f"the unfinished archive {self.folder.name} is not as a writer left it: {what}",
+            fix=f"Delete the folder {self.folder.name} beside the archive, and sample again.",
+        )
 
     def note(self, entry: Entry) -> None:
         """Enter a finished shard."""
@@ -91,15 +135,25 @@ class Partial:
         os.replace(fresh, path)
 
     def entry(self, shard: int) -> Entry | None:
-        """The entry of a shard; None when it is not finished, or the entry is damaged."""
+        """The entry of a shard; None when it is not finished, or the entry did not reach the disk whole.
+
+        Raises:
+            IntegrityError: It is sealed, and is no entry or another shard's.
+        """
         try:
-            noted = json.loads(self._path(shard).read_text(encoding="utf-8"))
+            noted = json.loads(self._path(shard).read_bytes())
             values = noted["entry"]
-            if noted["digest"] != digest_of(values) or values["shard"] != shard:
+            if noted["digest"] != digest_of(values):
                 return None
-            return Entry(**{**values, "labels": tuple(values["labels"])})
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return None
+        try:
+            entry = Entry(**{**values, "labels": tuple(values["labels"])})
+        except (KeyError, TypeError) as error:
+            raise self.foreign(f"entry {shard} of its journal is none") from error
+        if entry.shard != shard:
+            raise self.foreign(f"entry {shard} of its journal is another shard's")
+        return entry
 
     def noted(self) -> Iterator[int]:
         """Numbers of the shards that have an entry, in no order."""
@@ -109,16 +163,30 @@ class Partial:
                     yield int(found.name)
 
     def is_whole(self, entry: Entry, settings: ArchiveSettings) -> bool:
-        """Whether every file of a shard, and none but those, is what the entry says."""
-        told = [line.partition("  ") for line in entry.manifest.splitlines()]
-        if [path for _, _, path in told] != list(shard_paths(entry.shard, settings)):
-            return False
+        """Whether every file of a shard, and none but those, is what the entry says.
+
+        Raises:
+            IntegrityError: The entry contradicts itself, the plan, or files that are what it says.
+        """
         try:
-            return all(
-                hashlib.sha256((self.content / path).read_bytes()).hexdigest() == digest for digest, _, path in told
-            )
-        except OSError:
-            return False
+            fits = _derived(entry, settings) == entry
+        except (ValueError, IndexError, TypeError, AttributeError):
+            fits = False
+        if not fits:
+            raise self.foreign(f"entry {entry.shard} of its journal contradicts itself")
+        size = 0
+        for line in entry.manifest.splitlines():
+            digest, _, path = line.partition("  ")
+            try:
+                content = (self.content / path).read_bytes()
+            except OSError:
+                return False
+            if hashlib.sha256(content).hexdigest() != digest:
+                return False
+            size += len(content)
+        if size != entry.size_bytes:
+            raise self.foreign(f"entry {entry.shard} of its journal counts other bytes than its files have")
+        return True
 
     def remove(self) -> None:
         """Remove everything, the record last: until then a finished archive can be told from an unfinished one."""
@@ -150,3 +218,28 @@ def shard_paths(shard: int, settings: ArchiveSettings) -> Iterator[str]:
     for patient in range(first, last + 1):
         for place in places_of_patient(patient + 1, settings):
             yield path_of(place, settings)
+
+
+def _derived(entry: Entry, settings: ArchiveSettings) -> Entry:
+    """The entry as a writer would have made it from the labels and digests that it holds, and the plan.
+
+    Raises:
+        ValueError, IndexError, TypeError, AttributeError: It holds none, or not as many.
+    """
+    numbers = shard_range(entry.shard, settings)
+    at = [column.name for column in columns(settings.reports)].index("label")
+    labels = [settings.classes.index(row[at]) for row in csv.reader(entry.rows.removesuffix("\n").split("\n"))]
+    if len(labels) != len(numbers):
+        raise ValueError("another number of labels than images")
+    digests = [line[:64] for line in entry.manifest.splitlines()]
+    if not all(re.fullmatch("[0-9a-f]{64}", digest) for digest in digests):
+        raise ValueError("a digest is none")
+    lines = zip(shard_paths(entry.shard, settings), digests, strict=True)
+    counted = Counter(labels)
+    return Entry(
+        shard=entry.shard,
+        manifest="".join(f"{digest}  {path}\n" for path, digest in lines),
+        rows=label_lines(numbers.start + 1, labels, settings).decode("utf-8"),
+        labels=tuple(counted[label] for label in range(len(settings.classes))),
+        size_bytes=entry.size_bytes,
+    )

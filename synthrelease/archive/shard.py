@@ -82,7 +82,11 @@ class ShardWriter:
         return entry
 
     def taken_over(self, shard: int) -> Entry | None:
-        """The entry of a shard that an earlier writer finished, every file hashed again; None when it must be redone."""
+        """The entry of a shard that an earlier writer finished, every file hashed again; None when it must be redone.
+
+        Raises:
+            IntegrityError: The entry contradicts itself, the plan or the files.
+        """
         entry = self.partial.entry(shard)
         return entry if entry is not None and self.partial.is_whole(entry, self.settings) else None
 

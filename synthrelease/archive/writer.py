@@ -14,13 +14,16 @@ does not grow with the number of images: what is known of a finished shard is in
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from synthrelease.archive.columns import LABELS_FILE
 from synthrelease.archive.crew import Crew, crew, most_at_once
 from synthrelease.archive.journal import Entry, Partial, partial_of, sweep_others
 from synthrelease.archive.lock import only_writer
@@ -33,7 +36,7 @@ from synthrelease.dicom.release.templates import ReleaseTemplates, release_templ
 from synthrelease.errors import IntegrityError, UnsuitableData, UsageError
 from synthrelease.records.digests import digest_of, digest_of_file
 from synthrelease.records.files import atomic_write_json, put_in_place, read_json
-from synthrelease.records.manifest import MANIFEST, ManifestWriter, problems
+from synthrelease.records.manifest import MANIFEST, ManifestWriter, lines_of, problems
 from synthrelease.records.progress import Progress, Silent
 
 __all__ = ["ArchiveRecord", "ArchiveSettings", "SampleBatch", "Samples", "held_samples", "write_archive"]
@@ -92,6 +95,7 @@ def write_archive(
     Raises:
         UsageError: `processes` below 1, another writer at this archive, or a label that the settings do not have.
         UnsuitableData: Samples that do not fit, a value that is not finite, or no space; the old archive stays.
+        IntegrityError: What an interrupted writer left was edited, or something was put to it; nothing is changed.
     """
     if processes < 1:
         raise UsageError(f"processes is {processes}", fix="Use 1 or more.")
@@ -100,10 +104,10 @@ def write_archive(
     partial = partial_of(folder, _plan(samples, templates))
     with only_writer(folder) as lock:
         sweep_others(folder, partial)
-        record = _put_in_place_before(folder, partial)
+        record = _put_in_place_before(folder, partial, settings)
         if record is None:
             try:
-                partial.make()
+                partial.make(settings)
                 with (
                     trays(settings, most_at_once(processes)) as shared,
                     crew(processes, ShardWriter(templates, partial, shared), lock) as hands,
@@ -112,6 +116,7 @@ def write_archive(
                     _write_rest(hands, shared, samples, settings, taken_over, progress)
                 images = sum(len(shard_range(shard, settings)) for shard in taken_over)
                 record = replace(_finish(partial, settings), taken_over=images)
+                partial.require_only(record.files + 1)  # and the manifest
                 # One flush for all files: the new name must not reach the disk before what it names.
                 os.sync()
                 put_in_place(partial.content, folder)
@@ -141,21 +146,30 @@ def _plan(samples: Samples, templates: ReleaseTemplates) -> str:
     return digest_of([templates.settings.to_json(), samples.digest, forms])
 
 
-def _put_in_place_before(folder: Path, partial: Partial) -> ArchiveRecord | None:
-    """The record of a writer of this plan that was killed after its archive had taken the name; None when none was."""
+def _put_in_place_before(folder: Path, partial: Partial, settings: ArchiveSettings) -> ArchiveRecord | None:
+    """The record of a writer of this plan that was killed after its archive had taken the name; None when none was.
+
+    Raises:
+        IntegrityError: The archive is whole, and the record counts otherwise.
+    """
     try:
         record = ArchiveRecord(**read_json(partial.record))
         if digest_of_file(folder / MANIFEST) != record.manifest or any(problems(folder)):
             return None
     except (IntegrityError, OSError, TypeError):
         return None
+    with (folder / LABELS_FILE).open(encoding="utf-8", newline="") as rows:
+        counted = Counter(row["label"] for row in csv.DictReader(rows))
+    paths = [path for path, _ in lines_of(folder / MANIFEST)]
+    size = sum((folder / path).stat().st_size for path in paths)
+    if record != _record(settings, (counted[name] for name in settings.classes), record.manifest, len(paths), size):
+        raise partial.foreign("its record contradicts the archive")
     return replace(record, taken_over=record.images)
 
 
 def _take_over(hands: Crew, partial: Partial, settings: ArchiveSettings, progress: Progress) -> frozenset[int]:
     """Shards that are finished, each hashed again."""
-    noted = (shard for shard in partial.noted() if shard < shard_count(settings))
-    found = frozenset(shard for shard in hands.each(_taken_over, noted) if shard is not None)
+    found = frozenset(shard for shard in hands.each(_taken_over, partial.noted()) if shard is not None)
     if found:
         images = sum(len(shard_range(shard, settings)) for shard in found)
         progress.note(f"going on with an interrupted archive: {images} of {settings.images} images are written")
@@ -203,11 +217,14 @@ def _finish(partial: Partial, settings: ArchiveSettings) -> ArchiveRecord:
             table.update(lines)
 
         add_rows(header_line(settings))
-        for entry in _entries(partial, settings):
-            manifest.add_lines(entry.manifest.encode("ascii"))
-            add_rows(entry.rows.encode("utf-8"))
-            counts = [a + b for a, b in zip(counts, entry.labels, strict=True)]
-            size += entry.size_bytes
+        try:
+            for entry in _entries(partial, settings):
+                manifest.add_lines(entry.manifest.encode("ascii"))
+                add_rows(entry.rows.encode("utf-8"))
+                counts = [a + b for a, b in zip(counts, entry.labels, strict=True)]
+                size += entry.size_bytes
+        except (ValueError, TypeError, AttributeError) as error:
+            raise partial.foreign("an entry of its journal was edited while it was written") from error
         labels_digest = table.hexdigest()
         # In byte order: DICOM/... , README.md, croissant.json, labels.csv
         texts = other_texts(settings, counts, labels_digest)
@@ -217,18 +234,24 @@ def _finish(partial: Partial, settings: ArchiveSettings) -> ArchiveRecord:
             size += len(texts[path])
         manifest.add("labels.csv", labels_digest)
         size += rows.tell()
-    record = ArchiveRecord(
+    record = _record(settings, counts, manifest.digest, manifest.files, size)
+    atomic_write_json(partial.record, asdict(record))
+    return record
+
+
+def _record(
+    settings: ArchiveSettings, counts: Iterable[int], manifest: str, files: int, size_bytes: int
+) -> ArchiveRecord:
+    return ArchiveRecord(
         patients=settings.patients,
         images=settings.images,
         segmentations=settings.images * settings.mask_files,
         reports=settings.images * settings.reports,
         labels=dict(zip(settings.classes, counts, strict=True)),
-        manifest=manifest.digest,
-        files=manifest.files,
-        size_bytes=size,
+        manifest=manifest,
+        files=files,
+        size_bytes=size_bytes,
     )
-    atomic_write_json(partial.record, asdict(record))
-    return record
 
 
 def _entries(partial: Partial, settings: ArchiveSettings) -> Iterator[Entry]:

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from synthrelease.audit.comparisons import COMPARISONS
+from synthrelease.audit.fidelity import Fidelity
 from synthrelease.audit.images import ImageSet, IntArray
 from synthrelease.audit.planted import PLANTS, planted
 from synthrelease.audit.search import CopySearch, Matches, Patients
+from synthrelease.audit.utility import Utility
 from synthrelease.errors import UnsuitableData
+from synthrelease.features.extractors import DEFAULT, ExtractorChoice
 
 if TYPE_CHECKING:
+    from synthrelease.audit.duplicates import Duplicates
     from synthrelease.audit.expectation import Expectation
     from synthrelease.cohort.store import CohortStore
+
+Scorer = Callable[[ImageSet], Mapping[str, npt.NDArray[np.float64]]]
+"""What a model says of real images: (N,) scores by name, higher = more likely trained on. Equal images, equal scores."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +43,12 @@ class AuditCase:
         synthetic_folder: Where the outgoing files lie; None: not given.
         expectation: What every outgoing file must be, rebuilt from the frozen policy; None: synthrelease did not write
             them, or its policy is not at hand.
+        scorer: Membership scores from the generator itself; None: no model is at hand.
+        claimed_epsilon, claimed_delta: The guarantee that training claims for a patient; None: none is claimed.
+        duplicates: What was found twice among the real images and set aside; None: nobody has looked yet.
+        measures_power: Whether checks plant controls of their own; without, nothing can pass, and fails are as ever (for
+            the self-test, which plants them from outside).
+        extractor: What stands between pixels and distribution distances; the profile names it.
     """
 
     train: ImageSet
@@ -45,6 +59,12 @@ class AuditCase:
     real_folder: Path | None = None
     synthetic_folder: Path | None = None
     expectation: Expectation | None = None
+    scorer: Scorer | None = None
+    claimed_epsilon: float | None = None
+    claimed_delta: float | None = None
+    duplicates: Duplicates | None = None
+    measures_power: bool = True
+    extractor: ExtractorChoice = DEFAULT
     _searches: dict[str, CopySearch] = field(default_factory=dict, init=False, repr=False)
     _planted: dict[tuple[str, str], Mapping[str, Matches]] = field(default_factory=dict, init=False, repr=False)
 
@@ -97,6 +117,28 @@ class AuditCase:
             self._planted[key] = self.search(kind).probe(plants)
         return self._planted[key]
 
+    @cached_property
+    def fidelity(self) -> Fidelity:
+        """Features of the three roles, shared by the checks of fidelity.
+
+        Raises:
+            ValueError: There is no holdout; checks ask first.
+        """
+        if self.holdout is None:
+            raise ValueError("fidelity is measured against a holdout")
+        return Fidelity(self.train, self.holdout, self.synthetic, self.extractor)
+
+    @cached_property
+    def utility(self) -> Utility:
+        """Networks trained on real and on synthetic images, shared likewise.
+
+        Raises:
+            ValueError: There is no holdout; checks ask first.
+        """
+        if self.holdout is None:
+            raise ValueError("utility is measured on a holdout")
+        return Utility(self.train, self.holdout, self.synthetic, len(self.classes))
+
     @property
     def counts(self) -> dict[str, int]:
         """Public size of each role."""
@@ -120,6 +162,7 @@ def image_set(store: CohortStore, rows: IntArray) -> ImageSet:
         tuple(store.image_ids[int(r)] for r in rows),
         np.asarray(store.has_mask)[rows].astype(np.bool_),
         np.asarray(rows, dtype=np.int64),
+        {name: values[rows] for name, values in store.attributes.items()},
     )
 
 

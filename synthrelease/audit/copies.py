@@ -10,11 +10,15 @@ twice: from the other side of the same synthetic images, z(d) - z(t), whose dist
 copied, and from real strangers (holdout images as probes). An image must stand out from *both*: the first knows the
 generator's style, the second keeps a collapsed archive, whose images all agree, from making the first too narrow.
 Both tails are exponential with a conservative scale; groups and images are corrected for.
+
+Several ways of comparing give several margins; the smallest p-value counts, times their number (Bonferroni).
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -59,6 +63,42 @@ class CopyTest:
         )
 
     def p(self, margin: Array) -> Array:
-        """p-value of each image (M, G) to (M,): the larger of the two tails, Bonferroni over the groups."""
-        each = np.maximum(self.style.p(margin), self.strangers.p(margin))
+        """p-value of each image (M, G) to (M,): the larger of the two nulls, Bonferroni over the groups."""
+        each = np.maximum(_p(self.style, margin), _p(self.strangers, margin))
         return np.asarray(np.minimum(1.0, each.min(axis=1) * self.groups))
+
+
+def _p(null: ExponentialTail, scores: Array) -> Array:
+    """The rank among the null where it is fine enough, which is exact; the conservative tail beyond it."""
+    above = len(null.body) - np.searchsorted(null.body, scores, side="left")
+    return np.asarray(np.minimum(null.p(scores), (1.0 + above) / (len(null.body) + 1.0)))
+
+
+@dataclass(frozen=True)
+class FusedCopyTest:
+    """Copy tests of several comparisons, read as one.
+
+    Attributes:
+        tests: By name of the comparison.
+    """
+
+    tests: Mapping[str, CopyTest]
+
+    @classmethod
+    def towards_train(cls, synthetic: Mapping[str, Matches], holdout: Mapping[str, Matches]) -> Self:
+        """See :meth:`CopyTest.towards_train`."""
+        return cls({name: CopyTest.towards_train(matches, holdout[name]) for name, matches in synthetic.items()})
+
+    @classmethod
+    def towards_holdout(cls, synthetic: Mapping[str, Matches], holdout: Mapping[str, Matches]) -> Self:
+        """See :meth:`CopyTest.towards_holdout`; give :meth:`p` the sign -1."""
+        return cls({name: CopyTest.towards_holdout(matches, holdout[name]) for name, matches in synthetic.items()})
+
+    def each(self, probes: Mapping[str, Matches], sign: int = 1) -> dict[str, Array]:
+        """p-values (M,) by comparison, before they are fused."""
+        return {name: test.p(sign * margins(probes[name])) for name, test in self.tests.items()}
+
+    def p(self, probes: Mapping[str, Matches], sign: int = 1) -> Array:
+        """p-value of each probe, (M,): the smallest over the comparisons, times their number."""
+        smallest = np.min(list(self.each(probes, sign).values()), axis=0)
+        return np.asarray(np.minimum(1.0, len(self.tests) * smallest))

@@ -1,4 +1,4 @@
-"""Random halves of the holdout: how distribution distances get their intervals and their real-against-real yardstick.
+"""Features of the three roles, and random halves of the holdout: how distribution distances get their intervals.
 
 Patients, not images, are drawn. The spread of a statistic over random halves of a sample is, by the delete-half
 jackknife, an estimate of the standard error that the statistic has on the whole sample; its percentiles serve as the
@@ -9,16 +9,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from synthrelease.audit.case import AuditCase
-from synthrelease.features.embedding import Embedding
+from synthrelease.audit.images import FloatArray, ImageSet, IntArray
+from synthrelease.features.embedding import Reduction, described
+from synthrelease.features.extractors import Extractor, ExtractorChoice
+from synthrelease.features.frd import radiomic_features
+
+if TYPE_CHECKING:
+    from synthrelease.audit.case import AuditCase
 
 Array = npt.NDArray[np.float64]
 
 HALVINGS = 40
+MOST = 2500
+"""Images of a role that extractors look at; more would cost minutes and tell nothing new."""
+
+_DRAW = 4711
 
 
 @dataclass(frozen=True)
@@ -31,23 +42,101 @@ class Halves:
     synthetic: Array
 
 
+@dataclass(frozen=True)
+class Roles:
+    """One kind of features of the images that are looked at, (N, D) by role, and the holdout's patients (N,)."""
+
+    holdout: Array
+    train: Array
+    synthetic: Array
+    holdout_patient: IntArray
+
+    def halves(self, rng: np.random.Generator, times: int = HALVINGS) -> Iterator[Halves]:
+        """Random halves of the holdout's patients, with as many images of the other roles."""
+        _, patient = np.unique(self.holdout_patient, return_inverse=True)
+        count = int(patient.max()) + 1
+        for _ in range(times):
+            chosen = rng.permutation(count) < count // 2
+            one, two = self.holdout[chosen[patient]], self.holdout[~chosen[patient]]
+            size = min(len(one), len(two), len(self.train), len(self.synthetic))
+            yield Halves(*(side[rng.permutation(len(side))[:size]] for side in (one, two, self.train, self.synthetic)))
+
+
+class Fidelity:
+    """What the fidelity checks of one case share: each image goes through the extractor once.
+
+    Args:
+        train, holdout, synthetic: The roles. choice: The extractor that the profile names.
+
+    Attributes:
+        train, holdout, synthetic: The images looked at: whole patients, drawn where there are more than 2,500 images.
+    """
+
+    def __init__(self, train: ImageSet, holdout: ImageSet, synthetic: ImageSet, choice: ExtractorChoice) -> None:
+        self.train, self.holdout, self.synthetic = (drawn(s, MOST) for s in (train, holdout, synthetic))
+        self._choice = choice
+
+    @cached_property
+    def extractor(self) -> Extractor:
+        """Made ready once."""
+        return self._choice.open()
+
+    @cached_property
+    def raw(self) -> Roles:
+        """What the extractor gives, neither standardised nor reduced."""
+        return self._of(self.extractor)
+
+    @cached_property
+    def reduced(self) -> Roles:
+        """The same in whitened components fitted on the holdout."""
+        reduce = self._reduction
+        raw = self.raw
+        return Roles(reduce(raw.holdout), reduce(raw.train), reduce(raw.synthetic), raw.holdout_patient)
+
+    @cached_property
+    def radiomic(self) -> Roles:
+        """Radiomic features, not standardised."""
+        return self._of(_Radiomic())
+
+    @property
+    def name(self) -> str:
+        """The extractor, its preprocessing, and whom what was fitted on."""
+        return described(self.extractor, self._reduction, "holdout")
+
+    @cached_property
+    def _reduction(self) -> Reduction:
+        return Reduction.fit(self.raw.holdout)
+
+    def _of(self, extractor: Extractor) -> Roles:
+        holdout, train, synthetic = (extractor(s.images) for s in (self.holdout, self.train, self.synthetic))
+        return Roles(holdout, train, synthetic, self.holdout.patient)
+
+
+class _Radiomic:
+    """The radiomic features as an extractor."""
+
+    name = "radiomic features of whole images in fixed grey bins"
+
+    def __call__(self, images: FloatArray) -> Array:
+        return radiomic_features(images)
+
+
+def drawn(images: ImageSet, most: int) -> ImageSet:
+    """All images, or about ``most`` of them: whole patients in an order that is always the same."""
+    if len(images) <= most:
+        return images
+    _, patient = np.unique(images.patient, return_inverse=True)
+    order = np.random.default_rng(_DRAW).permutation(int(patient.max()) + 1)
+    reached = np.cumsum(np.bincount(patient)[order])
+    taken = np.zeros(len(order), dtype=np.bool_)
+    taken[order[: max(1, int(np.searchsorted(reached, most, side="right")))]] = True
+    return images.take(taken[patient])
+
+
 def halvings(case: AuditCase, rng: np.random.Generator, times: int = HALVINGS) -> tuple[str, Iterator[Halves]]:
     """The extractor's name, and random halves in its features.
 
     Raises:
         ValueError: The case has no holdout.
     """
-    if case.holdout is None:
-        raise ValueError("fidelity is measured against a holdout")
-    embed = Embedding.fit(case.holdout.small)
-    holdout, train, synthetic = embed(case.holdout.small), embed(case.train.small), embed(case.synthetic.small)
-    _, patient = np.unique(case.holdout.patient, return_inverse=True)
-
-    def draw() -> Iterator[Halves]:
-        for _ in range(times):
-            chosen = rng.permutation(int(patient.max()) + 1) < (int(patient.max()) + 1) // 2
-            one, two = holdout[chosen[patient]], holdout[~chosen[patient]]
-            size = min(len(one), len(two), len(train), len(synthetic))
-            yield Halves(*(side[rng.permutation(len(side))[:size]] for side in (one, two, train, synthetic)))
-
-    return embed.name, draw()
+    return case.fidelity.name, case.fidelity.reduced.halves(rng, times)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -63,6 +64,7 @@ class Measurement:
         controls_missed: Planted leaks that the check did not find well enough to be believed when it finds nothing.
         fallback: The statistic belongs to the profile's fallback threshold, not to the main one.
         note: One sentence of public text on what was seen.
+        private: Plain values that name real patients; they go to the internal annex and never into audit.json.
     """
 
     statistic: Statistic
@@ -77,6 +79,7 @@ class Measurement:
     fallback: bool = False
     note: str = ""
     details: dict[str, Any] = field(default_factory=dict)
+    private: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Check(Protocol):
@@ -85,6 +88,7 @@ class Check(Protocol):
     id: str
     question: str
     criterion: Criterion
+    explanation: Explanation
     needs_sound_split: bool
     """Its null hypothesis takes train and holdout patients for exchangeable."""
 

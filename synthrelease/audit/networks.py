@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from synthrelease.features.extractors.preprocessing import in_batches
+
+Array = npt.NDArray[np.float64]
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
 
@@ -83,37 +88,35 @@ def _fit(
     network.eval()
 
 
-def class_scores(
-    train: FloatArray, labels: IntArray, test: FloatArray, classes: int, *, steps: int, seed: int
-) -> npt.NDArray[np.float64]:
-    """Train a classifier on one set and give its class probabilities on another.
+def fit_classifier(
+    images: FloatArray, labels: IntArray, classes: int, *, steps: int, seed: int
+) -> Callable[[FloatArray], Array]:
+    """Train a classifier.
 
     Args:
-        train: (N, 1, H, W) in [-1, 1]. labels: (N,) in 0..classes-1. test: (M, 1, H, W). seed: Of weights and batches.
+        images: (N, 1, H, W) in [-1, 1]. labels: (N,) in 0..classes-1. seed: Of weights and batches.
 
     Returns:
-        (M, classes) float64.
+        (M, 1, H, W) to class probabilities, (M, classes) float64.
     """
     generator = torch.Generator().manual_seed(seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = Classifier(classes, train.shape[-1])
-        _fit(network, torch.from_numpy(train), torch.from_numpy(labels), nn.CrossEntropyLoss(), steps, generator)
-    with torch.no_grad():
-        return np.asarray(network(torch.from_numpy(test)).softmax(dim=1).double().numpy())
+        network = Classifier(classes, images.shape[-1])
+        _fit(network, torch.from_numpy(images), torch.from_numpy(labels), nn.CrossEntropyLoss(), steps, generator)
+    return lambda test: in_batches(test, lambda batch: network(batch).softmax(dim=1))
 
 
-def mask_scores(
-    train: FloatArray, masks: FloatArray, test: FloatArray, *, steps: int, seed: int
-) -> npt.NDArray[np.float32]:
-    """Train a segmenter on one set and give its coverage on another: (M, K, H, W) in [0, 1]."""
+def fit_segmenter(
+    images: FloatArray, masks: FloatArray, *, steps: int, seed: int
+) -> Callable[[FloatArray], FloatArray]:
+    """Train a segmenter: images (N, 1, H, W) to coverage (N, K, H, W) in [0, 1]."""
     generator = torch.Generator().manual_seed(seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = Segmenter(masks.shape[1])
-        _fit(network, torch.from_numpy(train), torch.from_numpy(masks), _SegmentationLoss(), steps, generator)
-    with torch.no_grad():
-        return np.asarray(network(torch.from_numpy(test)).sigmoid().numpy())
+        _fit(network, torch.from_numpy(images), torch.from_numpy(masks), _SegmentationLoss(), steps, generator)
+    return lambda test: in_batches(test, lambda batch: network(batch).sigmoid()).astype(np.float32)
 
 
 class _SegmentationLoss(nn.Module):

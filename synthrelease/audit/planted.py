@@ -6,17 +6,16 @@ A check that finds nothing is worth what it would have found. The plants stand i
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
 import numpy as np
 
-from synthrelease.audit.images import FloatArray, ImageSet, IntArray
-
-Change = Callable[[FloatArray, np.random.Generator], FloatArray]
-Plant = Callable[[ImageSet, ImageSet, np.random.Generator], ImageSet]
-"""Leaks made of real images (the first set, N of different patients) and innocent hosts (the second, N as well)."""
+from synthrelease.audit.images import ImageSet, IntArray
+from synthrelease.audit.plants import geometry, grey, innocent, parts, rows
+from synthrelease.audit.plants.grey import Change
+from synthrelease.audit.plants.parts import Plant
 
 PLANT_SEED = 20260103
 """The plants are the same in every audit of one case; only their recall is of interest."""
@@ -24,59 +23,67 @@ PLANT_SEED = 20260103
 PLANTS = 60
 """Plants of each transform: 59 found of 59 is the least that shows a recall of 95 % at 95 % confidence."""
 
-
-def _exact(images: FloatArray, rng: np.random.Generator) -> FloatArray:
-    return images.copy()
-
-
-def _noise(sigma: float) -> Change:
-    def add(images: FloatArray, rng: np.random.Generator) -> FloatArray:
-        noise = rng.normal(0.0, sigma, images.shape).astype(np.float32)
-        return np.asarray(np.clip(images + noise, -1.0, 1.0), dtype=np.float32)
-
-    return add
-
-
-def _gain(images: FloatArray, rng: np.random.Generator) -> FloatArray:
-    gain = rng.uniform(0.7, 0.9, (len(images), 1, 1, 1)).astype(np.float32)
-    offset = rng.uniform(-0.1, 0.1, gain.shape).astype(np.float32)
-    return np.asarray(np.clip(gain * images + offset, -1.0, 1.0), dtype=np.float32)
-
-
-def _hflip(images: FloatArray, rng: np.random.Generator) -> FloatArray:
-    return np.ascontiguousarray(images[..., ::-1])
-
-
-def _shift(images: FloatArray, rng: np.random.Generator) -> FloatArray:
-    """Both axes, by up to one sixteenth of the side, the border repeated."""
-    reach = max(1, images.shape[-1] // 16)
-    padded = np.pad(images, ((0, 0), (0, 0), (reach, reach), (reach, reach)), mode="edge")
-    moved = np.empty_like(images)
-    for i, (down, right) in enumerate(rng.choice([0, reach // 2, reach + reach // 2 + 1, 2 * reach], (len(images), 2))):
-        moved[i] = padded[i, :, down : down + images.shape[-2], right : right + images.shape[-1]]
-    return moved
-
-
-def _whole(change: Change) -> Plant:
-    """The real image itself, changed; its masks and label stay the host's, so that nothing else leaks."""
-
-    def plant(source: ImageSet, host: ImageSet, rng: np.random.Generator) -> ImageSet:
-        return replace(host, images=change(source.images, rng), digests=())
-
-    return plant
-
-
-TRANSFORMS: Mapping[str, Plant] = MappingProxyType(
+CHANGES: Mapping[str, Change] = MappingProxyType(
     {
-        "exact": _whole(_exact),
-        "noise_2_percent": _whole(_noise(0.04)),
-        "noise_5_percent": _whole(_noise(0.1)),
-        "gain": _whole(_gain),
-        "hflip": _whole(_hflip),
-        "shift": _whole(_shift),
+        "exact": grey.exact,
+        "noise_2_percent": grey.noise(2),
+        "noise_5_percent": grey.noise(5),
+        "requantise_5_bit": grey.requantise(5),
+        "jpeg_q30": grey.jpeg(30),
+        "gamma": grey.gamma,
+        "gain": grey.gain,
+        "inversion": grey.inversion,
+        "blur": grey.blur,
+        "hflip": geometry.hflip,
+        "rot90": geometry.rot90,
+        "shift_1": geometry.shift(1),
+        "shift_2": geometry.shift(2),
+        "shift_4": geometry.shift(4),
+        "shift_8": geometry.shift(8),
+        "rotate_5": geometry.rotate(5),
+        "zoom": geometry.zoom,
+        "elastic": geometry.elastic,
+        "composite": geometry.chain(geometry.hflip, geometry.shift(3), grey.gain),
+        "perspective": geometry.perspective,
+        "sharpen": grey.sharpen,
+        "vignette": grey.vignette,
+        "salt_and_pepper": grey.salt_and_pepper,
     }
 )
-"""Every known leak, by name. Noise in per cent of the grey range."""
+"""Changes of a whole image. Nothing was ever tuned on the last four."""
+
+TRANSFORMS: Mapping[str, Plant] = MappingProxyType(
+    {name: parts.whole(change) for name, change in CHANGES.items()}
+    | {
+        "patch_in_place": parts.patch(),
+        "patch_moved": parts.patch(moved=True),
+        "patch_mirrored": parts.patch(mirrored=True),
+        "patch_gain": parts.patch(grey.gain),
+        "half_image": parts.half_image,
+        "mix_70": parts.mix(0.7),
+        "mix_50": parts.mix(0.5),
+        "average_of_2": parts.average_of_2,
+        "mask_exact": rows.mask(grey.exact),
+        "mask_flip": rows.mask(geometry.hflip),
+        "mask_shift": rows.mask(rows.move),
+        "mask_dilated": rows.mask(rows.dilate),
+        "label_row": rows.label_row,
+    }
+)
+"""Every known leak, by name. Noise in per cent of the grey range, lengths in pixels of an image of 64 on a side."""
+
+NEGATIVES: Mapping[str, Change] = MappingProxyType(
+    {
+        "blurred": grey.blur,
+        "noisy": grey.noise(5),
+        "grey_changed": grey.gain,
+        "collapsed": innocent.collapsed,
+        "washed_out": innocent.washed_out,
+        "inverted": grey.inversion,
+        "edges": innocent.edges,
+    }
+)
+"""Styles of an innocent archive (applied to all of its images), which must raise no alarm."""
 
 
 def one_of_each_patient(patient: IntArray, count: int, rng: np.random.Generator) -> IntArray:
@@ -120,4 +127,37 @@ def replace_share(
     leaks = TRANSFORMS[transform](train.take(source), synthetic.take(places), rng)
     images, masks, labels = synthetic.images.copy(), synthetic.masks.copy(), synthetic.labels.copy()
     images[places], masks[places], labels[places] = leaks.images, leaks.masks, leaks.labels
-    return replace(synthetic, images=images, masks=masks, labels=labels)
+    has_mask = synthetic.has_mask.copy()
+    has_mask[places] = leaks.has_mask
+    attributes = {name: values.astype(object) for name, values in synthetic.attributes.items()}
+    for name, values in attributes.items():
+        values[places] = leaks.attributes[name]
+    # What stands at a planted place is no longer the file whose digest was taken.
+    fresh = set(places.tolist())
+    return replace(
+        synthetic,
+        images=images,
+        masks=masks,
+        labels=labels,
+        has_mask=has_mask,
+        digests=tuple("" if i in fresh else digest for i, digest in enumerate(synthetic.digests)),
+        attributes={name: values.astype(np.str_) for name, values in attributes.items()},
+    )
+
+
+def withheld_scans(train: ImageSet, count: int, rng: np.random.Generator) -> tuple[ImageSet, ImageSet]:
+    """A leak that no change of pixels makes: another image of a patient who was trained on.
+
+    Args:
+        train: Real images. count: At most so many patients. rng: Chooses them.
+
+    Returns:
+        The training images without the withheld ones, and one withheld image of each of up to ``count`` patients who
+        have another that stays; empty where nobody has two.
+    """
+    _, number, images = np.unique(train.patient, return_inverse=True, return_counts=True)
+    repeated = np.flatnonzero(images[number] > 1)
+    withheld = repeated[one_of_each_patient(train.patient[repeated], count, rng)]
+    stays = np.ones(len(train), dtype=np.bool_)
+    stays[withheld] = False
+    return train.take(stays), train.take(withheld)

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from synthrelease.errors import PolicyError
+from synthrelease.features.extractors import ExtractorChoice
 from synthrelease.policy.shipped import shipped_file
 from synthrelease.policy.strict_yaml import Problem, dotted, read_yaml
 from synthrelease.records.findings import Threshold
@@ -46,6 +47,27 @@ class CheckSettings(_Strict):
     fallback: Limit | None = None
 
 
+class Extractor(_Strict):
+    """In whose features distances between sets are measured.
+
+    Attributes:
+        name: Which one. file: The TorchScript file, only with ``torchscript``; null otherwise.
+        side, scale: Pixels and grey range that the file takes.
+        because: Why this one.
+    """
+
+    name: Literal["radiomics", "phantom_network", "efficientnet_lite0", "torchscript"] = "radiomics"
+    file: str | None = None
+    side: Annotated[int, Field(ge=8, le=1024)] = 299
+    scale: Literal["signed", "unit", "byte"] = "signed"
+    because: Annotated[str, Field(min_length=10)] = "needs no trained weights, is stable with few images"
+
+    def choice(self) -> ExtractorChoice:
+        """As the features know it."""
+        file = Path(self.file) if self.file else None
+        return ExtractorChoice(name=self.name, file=file, side=self.side, scale=self.scale)
+
+
 class Profile(_Strict):
     """An audit profile, whole."""
 
@@ -53,6 +75,7 @@ class Profile(_Strict):
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
     purpose: Annotated[str, Field(min_length=10)]
     significance: Limit
+    extractor: Extractor = Extractor()
     checks: dict[str, CheckSettings]
 
 

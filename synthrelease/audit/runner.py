@@ -1,4 +1,7 @@
-"""Runs the checks in order and writes down what they found. The same seed gives the same record, but for seconds."""
+"""Runs the checks in order and writes down what they found. The same seed gives the same record, but for seconds.
+
+A check that was measured before an interruption is read back and not measured again, see :mod:`.journal`.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,9 @@ import platform
 import time
 import zlib
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,8 +19,11 @@ import numpy as np
 from synthrelease.audit.case import AuditCase
 from synthrelease.audit.checks import CHECKS
 from synthrelease.audit.copies import CopyTest, margins
+from synthrelease.audit.duplicates import set_aside_duplicates
 from synthrelease.audit.gate import SPLIT, judge, overall
+from synthrelease.audit.journal import Journal, Measured, key_of, measurement_of, plain
 from synthrelease.audit.measurement import Check, Measurement, holdout_missing, unable
+from synthrelease.audit.power import power_block
 from synthrelease.audit.profile import Profile
 from synthrelease.errors import UsageError
 from synthrelease.records.findings import AuditRecord, Direction, Finding
@@ -52,6 +59,8 @@ class InternalAnnex:
 
     look_alikes: tuple[LookAlike, ...] = ()
     schema: str = ANNEX_SCHEMA
+    checks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Further private values of single checks, by check."""
 
     def to_json(self) -> dict[str, Any]:
         """As plain values."""
@@ -71,6 +80,9 @@ def run_audit(
     progress: Progress | None = None,
     digests: Mapping[str, str] | None = None,
     only: Collection[str] | None = None,
+    keep: Path | None = None,
+    inputs: Any = None,
+    prior: Mapping[str, Any] | None = None,
 ) -> tuple[AuditRecord, InternalAnnex]:
     """Audit a synthetic archive.
 
@@ -82,6 +94,10 @@ def run_audit(
         digests: Of what is judged, by name; written into the record.
         only: Run these checks alone (and the split's, on which others stand); a required check left out makes the
             verdict inconclusive.
+        keep: Private folder for measurements, so that a killed audit goes on where it was; removed at the end. None:
+            nothing is kept.
+        inputs: JSON-like values that identify the files behind the case; measurements kept for others are stale.
+        prior: What is known of earlier audits; written into the record.
 
     Returns:
         The record for audit.json, and the annex that stays inside.
@@ -94,14 +110,12 @@ def run_audit(
     if unknown:
         raise UsageError(f"no check named {', '.join(unknown)}", fix=f"Checks: {', '.join(check_ids())}.")
     chosen = [check for check in CHECKS if not only or check.id in only or check.id == SPLIT]
-    progress.stage("audit", len(chosen))
-    measured: dict[Check, Measurement] = {}
-    seconds: dict[str, float] = {}
-    for number, check in enumerate(chosen, start=1):
-        started = time.monotonic()
-        measured[check] = _measure(check, case, seed)
-        seconds[check.id] = time.monotonic() - started
-        progress.step(number, f"{check.id} {seconds[check.id]:.1f} s")
+    case = set_aside_duplicates(case)
+    journal = None
+    if keep is not None:
+        settings = profile.model_dump(mode="json", by_alias=True)
+        journal = Journal(keep, key_of(case, seed, settings, _versions(), [dict(digests or {}), inputs]))
+    measured, seconds = _measured(chosen, case, seed, journal, progress)
     judgements = judge(measured, profile)
     findings = tuple(
         Finding(
@@ -127,16 +141,55 @@ def run_audit(
     verdict, reason = overall(findings, profile, fidelity=False, known=CHECKS)
     fidelity, _ = overall(findings, profile, fidelity=True, known=CHECKS)
     record = AuditRecord(
-        verdict, reason, fidelity, findings, profile.name, seed, dict(digests or {}), case.counts, _versions()
+        verdict,
+        reason,
+        fidelity,
+        findings,
+        profile.name,
+        seed,
+        dict(digests or {}),
+        case.counts,
+        _versions(),
+        power_block(case.counts, findings, profile, case.claimed_epsilon),
+        dict(prior or {}),
     )
-    return record, _annex(case)
+    private = {check.id: m.private for check, m in measured.items() if m.private}
+    annex = replace(_annex(case), checks=private)
+    if journal is not None:
+        journal.remove()
+    return record, annex
+
+
+def _measured(
+    checks: Collection[Check], case: AuditCase, seed: int, journal: Journal | None, progress: Progress
+) -> tuple[dict[Check, Measurement], dict[str, float]]:
+    """Every check's measurement, from the journal or anew, and its seconds."""
+    kept = {check.id: found for check in checks if journal and (found := journal.read(check.id))}
+    if kept:
+        progress.note(f"{len(kept)} of {len(checks)} checks were measured before the interruption: not repeated")
+    progress.stage("audit", len(checks))
+    measured: dict[Check, Measurement] = {}
+    seconds: dict[str, float] = {}
+    for number, check in enumerate(checks, start=1):
+        found = kept.get(check.id)
+        if found is None:
+            progress.step(number - 1, f"at {check.id}")
+            started = time.monotonic()
+            measurement = _measure(check, case, seed)
+            found = Measured(measurement, time.monotonic() - started)
+            if journal is not None:
+                journal.write(check.id, found)
+        measured[check], seconds[check.id] = found.measurement, found.seconds
+        progress.step(number, f"{check.id} {found.seconds:.1f} s")
+    return measured, seconds
 
 
 def _measure(check: Check, case: AuditCase, seed: int) -> Measurement:
     """One check with its own stream of randomness, so that leaving one out does not change the others."""
     rng = np.random.default_rng(np.random.SeedSequence([seed, zlib.crc32(check.id.encode())]))
     try:
-        return check.measure(case, rng)
+        # Through JSON and back, so that a measurement is the same whether it was kept or not.
+        return measurement_of(plain(check.measure(case, rng)))
     except Exception as error:
         # Only the kind of error is told: its text may hold a private value. A check that broke decides nothing.
         return unable(check.id, Direction.LOWER, f"the check could not run ({type(error).__name__})", n=case.counts)

@@ -35,6 +35,7 @@ VERBS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
         "Judge",
         (
             ("audit", "Audit a run, or any synthetic folder against a real one."),
+            ("explain", "What a check of the audit asks, how, and what it does not see."),
             ("run", "Train, sample and audit in one go."),
             ("demo", "The whole job on simulated patients, in minutes."),
         ),

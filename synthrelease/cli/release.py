@@ -53,6 +53,7 @@ def command(
 
     from synthrelease.cli.passphrases import old_passphrase
     from synthrelease.errors import IntegrityError, UsageError
+    from synthrelease.records.files import read_json
     from synthrelease.records.ledger import Event, Ledger
     from synthrelease.records.runs import find_run
     from synthrelease.release import keys
@@ -60,6 +61,7 @@ def command(
     from synthrelease.release.pack import ReleaseRecord
     from synthrelease.release.run_records import read_run, require_chain, require_passing_audit
     from synthrelease.release.sealing import seal
+    from synthrelease.release.typed_texts import TYPED, require_no_private_value
 
     console = Console(as_json=as_json, quiet=quiet)
     if unsigned and (key_file or passphrase_file):
@@ -77,8 +79,11 @@ def command(
         require_chain(records)
         signed = enough_valid_approvals(records.policy, read_approvals(run.folder), records.digests, now)
         names = [approval.by for approval in signed]
+        console.stage("comparing what approvers typed with the private archive")
+        typed = require_no_private_value(run.folder, records.policy, signed)
         console.answer(
-            f"run {run.name} can be released; signed by {', '.join(names)}", {"run": run.name, "approvers": names}
+            f"run {run.name} can be released; signed by {', '.join(names)}\n{typed.told}",
+            {"run": run.name, "approvers": names, "typed_texts": typed.told},
         )
         return 0
     key = keys.read_private(key_file, lambda: old_passphrase(passphrase_file, key_file)) if key_file else None
@@ -100,7 +105,9 @@ def command(
             told = {"release": record.name, "digests": record.digests, "root": record.root_digest, "key": record.key_id}
             ledger.append(Event.RELEASED, run.name, told)
 
+    console.stage("comparing what approvers typed with the private archive, and sealing")
     record = seal(run.folder, target, now, key=key, ledger=ledger, on_released=enter)
+    typed_told = read_json(target / "evidence" / TYPED)["told"]
     told = (
         "Recipients have the public key by another way than the pack, and run "
         f"`synthrelease verify {target.name} --key KEY.pub.pem`."
@@ -110,7 +117,7 @@ def command(
     )
     text = (
         f"sealed {record.name}: {record.images} images, {record.files} files, until {record.expires_on[:10]}\n"
-        f"pack   {target}\nroot   {record.root_digest}\nkey    {record.key_id or 'none'}\n{told}"
+        f"pack   {target}\nroot   {record.root_digest}\nkey    {record.key_id or 'none'}\n{typed_told}\n{told}"
     )
-    console.answer(text, {**record.to_json(), "pack": str(target)})
+    console.answer(text, {**record.to_json(), "pack": str(target), "typed_texts": typed_told})
     return 0

@@ -49,17 +49,32 @@ def archive_answer(console: Console, run: Run) -> int:
 
 def audit_answer(console: Console, run: Run) -> int:
     """Print the audit as a table; the exit code is the verdict's."""
-    import shutil
     import sys
 
     from synthrelease.report.terminal import audit_text
 
     record = run.read(run.audit, "audit")
-    width = min(150, max(100, shutil.get_terminal_size((120, 40)).columns))
-    text = audit_text(record, width=width, colour=sys.stdout.isatty() and not _colourless())
+    text = audit_text(record, width=_width(), colour=sys.stdout.isatty() and not _colourless())
     places = f"  audit   {run.audit}\n  report  {run.report('internal')}\n          {run.report('external')}"
     console.answer(f"{text.rstrip()}\n\n{places}", {"run": str(run.folder), "audit": record})
     return EXIT_OF_VERDICT[record["verdict"]]
+
+
+def self_test_answer(console: Console, run: Run) -> int:
+    """Print what the audit found of planted leaks; 0 when all was as it should be, 4 otherwise."""
+    from synthrelease.records.files import read_json
+    from synthrelease.report.self_test_table import self_test_text
+
+    record = read_json(run.self_test)
+    text = self_test_text(record, width=_width())
+    console.answer(f"{text.rstrip()}\n\n  self-test  {run.self_test}", {"run": str(run.folder), "self_test": record})
+    return EXIT_OF_VERDICT[record["verdict"]]
+
+
+def _width() -> int:
+    import shutil
+
+    return min(150, max(100, shutil.get_terminal_size((120, 40)).columns))
 
 
 def _colourless() -> bool:

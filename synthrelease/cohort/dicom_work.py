@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from synthrelease.cohort.attributes import attributes_of, scanner_of
 from synthrelease.cohort.labels import known_class
 from synthrelease.cohort.masking import Drawn, Masks
 from synthrelease.cohort.resample import squared
@@ -110,7 +111,8 @@ class DicomWork:
             pixels, planes = squared(pixels, planes, image.spacing_mm[0] / image.spacing_mm[1])
         notes.update(image.notes)
         image_id = image.sop_uid if image.frame is None else f"{image.sop_uid}#{image.frame}"
-        return SourceImage(image_id, patient, pixels, planes, label, image.pixel_digest)
+        told = attributes_of(image.sex, image.age, scanner_of(image.manufacturer, image.model))
+        return SourceImage(image_id, patient, pixels, planes, label, image.pixel_digest, told)
 
     def _window(self, image: ReadImage) -> Window:
         # A synthetic image carries the window that gives back what the model made; a fixed window speaks of the

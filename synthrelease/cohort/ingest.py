@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from synthrelease.cohort.attributes import ATTRIBUTES
 from synthrelease.cohort.growing import GrowingArray
 from synthrelease.cohort.processes import Workers
 from synthrelease.cohort.readers import reader_for
@@ -115,6 +116,7 @@ class _Taking:
         self._labels: list[int] = []
         self._patient: list[int] = []
         self._has_mask: list[bool] = []
+        self._attributes: dict[str, list[str]] = {name: [] for name in ATTRIBUTES}
         self.refused: Counter[str] = Counter()
 
     def __enter__(self) -> _Taking:
@@ -133,6 +135,8 @@ class _Taking:
         self._has_mask.append(image.coverage is not None)
         self._ids.append(image.image_id)
         self._digests.append(image.pixel_digest)
+        for name, values in self._attributes.items():
+            values.append(image.attributes.get(name, ""))
 
     def judge(self, minimum_patients: int, *, every_class: bool) -> None:
         """Refuse a cohort that cannot serve.
@@ -173,7 +177,13 @@ class _Taking:
             aside=aside,
             has_mask=np.asarray(self._has_mask, dtype=np.bool_),
         )
-        ids = {"images": self._ids, "patients": list(self._patients), "pixel_digests": self._digests}
+        told = {name: values for name, values in self._attributes.items() if any(values)}
+        ids = {
+            "images": self._ids,
+            "patients": list(self._patients),
+            "pixel_digests": self._digests,
+            "attributes": told,
+        }
         # ASCII: a file name need not be valid Unicode, and such an id must come back as it was.
         (self._folder / IDS).write_text(json.dumps(ids), encoding="ascii")
         manifest = CohortManifest(

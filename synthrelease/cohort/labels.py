@@ -75,6 +75,10 @@ def _cells(reader: Any) -> Iterator[list[str]]:
             yield [cell.strip() for cell in row]
 
 
+UNLABELLED = "unlabelled"
+"""The only class of folders of which some have no labels: every image is of it, whatever a table says."""
+
+
 @dataclass(frozen=True)
 class Labels:
     """Classes by key.
@@ -95,7 +99,7 @@ class Labels:
 
     def of(self, key: str) -> str | Reason:
         """The class of the image or patient, or why there is none."""
-        if not self.by_key and len(self.classes) == 1:
+        if len(self.classes) == 1 and (not self.by_key or self.classes[0] == UNLABELLED):
             return self.classes[0]
         return Reason.NO_LABEL if key in self.disputed else known_class(self.by_key.get(key, ""), self.classes)
 
@@ -106,6 +110,8 @@ def known_class(text: str, classes: Sequence[str]) -> str | Reason:
     >>> known_class("Normal ", ["normal", "lung_mass"])
     'normal'
     """
+    if list(classes) == [UNLABELLED]:
+        return UNLABELLED
     if not text.strip():
         return Reason.NO_LABEL
     plain = plain_name(text)

@@ -8,7 +8,7 @@ from pathlib import Path
 from pydicom.datadict import tag_for_keyword
 
 from synthrelease.cohort.dicom_folder import DicomFolder
-from synthrelease.cohort.labels import Labels, labels_from, read_table
+from synthrelease.cohort.labels import UNLABELLED, Labels, labels_from, read_table
 from synthrelease.cohort.mask_table import MASK_TABLE, MaskTable, mask_table
 from synthrelease.cohort.pictures import is_picture
 from synthrelease.cohort.table import PictureTable, rows_of_folder, rows_of_table
@@ -87,7 +87,7 @@ def _dicom_reader(settings: CohortSettings, folder: Path, archive: bool) -> Dico
             )
         return DicomFolder(settings, folder, Labels(settings.classes), *_drawn(settings, folder, frozenset()))
     table = default if label.csv is None else folder / label.csv
-    if not table.is_file():
+    if not table.is_file() or list(settings.classes) == [UNLABELLED]:
         if label.csv is not None:
             raise UsageError("the label table is not in the cohort folder", fix="Check cohort.label.csv.")
         return DicomFolder(settings, folder, Labels(settings.classes), *_drawn(settings, folder, frozenset()))

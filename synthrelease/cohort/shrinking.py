@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, cast
 
@@ -34,6 +34,7 @@ class Shrunk:
     coverage: npt.NDArray[np.uint8] | None
     label: str
     pixel_digest: str
+    attributes: Mapping[str, str] = field(default_factory=dict)
 
 
 def shrunk(image: SourceImage, resolution: int) -> Shrunk:
@@ -50,6 +51,7 @@ def shrunk(image: SourceImage, resolution: int) -> Shrunk:
         coverage,
         image.label,
         image.pixel_digest,
+        image.attributes,
     )
 
 

@@ -6,6 +6,7 @@ A store is a folder of mode 0700 that never leaves the house: `images.npy` (N, R
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -21,6 +22,7 @@ from synthrelease.records.digests import digest_of, manifest_of
 from synthrelease.records.files import read_json
 
 IndexArray = npt.NDArray[np.int64]
+TextArray = npt.NDArray[np.str_]
 
 COHORT_SCHEMA = "synthrelease.cohort/1"
 IMAGES, MASKS, ARRAYS, IDS, MANIFEST, REFUSALS = (
@@ -106,6 +108,7 @@ class CohortStore:
         image_ids: N ids. Private.
         patient_ids: P ids. Private.
         pixel_digests: N SHA-256 digests of the source pixels. Private.
+        attributes: (N,) text by name, "" where not told; only those that some image tells. Private.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -121,6 +124,9 @@ class CohortStore:
             self.image_ids: list[str] = ids["images"]
             self.patient_ids: list[str] = ids["patients"]
             self.pixel_digests: list[str] = ids["pixel_digests"]
+            # A store of before attributes were kept has none; it opens all the same.
+            told: Mapping[str, list[str]] = ids.get("attributes", {})
+            self.attributes: Mapping[str, TextArray] = {name: np.array(told[name], dtype=np.str_) for name in told}
             with (folder / ARRAYS).open("rb") as stream, np.load(stream, allow_pickle=False) as arrays:
                 self.labels: IndexArray = arrays["labels"]
                 self.patient: IndexArray = arrays["patient"]
@@ -129,7 +135,7 @@ class CohortStore:
                 self.has_mask: BoolArray = arrays["has_mask"]
             self._images = np.load(folder / IMAGES, mmap_mode="r", allow_pickle=False)
             self._masks = np.load(folder / MASKS, mmap_mode="r" if self.manifest.segments else None, allow_pickle=False)
-        except (OSError, EOFError, KeyError, TypeError, ValueError, BadZipFile) as error:
+        except (OSError, EOFError, KeyError, TypeError, ValueError, AttributeError, BadZipFile) as error:
             raise IntegrityError("the cohort store cannot be read", fix=_FIX) from error
         self._check_shapes()
         self._by_patient = np.argsort(self.patient, kind="stable")
@@ -156,6 +162,7 @@ class CohortStore:
             and self.holdout.shape == self.aside.shape == (m.patients,)
             and len(self.image_ids) == len(self.pixel_digests) == m.images
             and len(self.patient_ids) == m.patients
+            and all(values.shape == (m.images,) for values in self.attributes.values())
         )
         if not fits:
             raise IntegrityError("the files of the cohort store do not fit each other", fix=_FIX)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 
-from synthrelease.cohort.labels import read_table
+from synthrelease.cohort.labels import UNLABELLED, read_table
 from synthrelease.dicom.mask_reading import open_segmentation
 from synthrelease.dicom.opening import list_files
 from synthrelease.dicom.scanning import Found, Kind, scan
@@ -15,7 +15,6 @@ from synthrelease.errors import UnsuitableData
 from synthrelease.policy.schema import CohortSettings
 from synthrelease.records.refusals import Refusal
 
-UNLABELLED = "unlabelled"
 MOST_CLASSES = 64
 _SEGMENTATIONS = 5
 _FILES = 4000
@@ -24,8 +23,9 @@ _FILES = 4000
 def settings_for(folders: Sequence[Path], resolution: int) -> CohortSettings:
     """Settings under which all folders can be read together.
 
-    Classes are those that every folder's label table names; without tables all images are one class. Masks are those
-    that every folder has. Pixel values go through each image's own window.
+    Classes are those that any folder's label table names: an image of a class that the other side lacks must not go
+    unaudited. Where a folder has no labels, all images are one class. Masks are those that every folder has. Pixel
+    values go through each image's own window.
 
     Args:
         folders: Real, holdout and synthetic folders; or CSV files.
@@ -34,7 +34,8 @@ def settings_for(folders: Sequence[Path], resolution: int) -> CohortSettings:
     Raises:
         UnsuitableData: The tables name more classes than an audit can tell apart.
     """
-    classes = _shared([_classes(folder) for folder in folders]) or [UNLABELLED]
+    named = [_classes(folder) for folder in folders]
+    classes = sorted(set.union(*named)) if named and all(named) else [UNLABELLED]
     if len(classes) > MOST_CLASSES:
         raise UnsuitableData(
             f"the label tables name {len(classes)} classes", fix="Give a --policy that names the classes to compare."

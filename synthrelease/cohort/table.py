@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
+from synthrelease.cohort.attributes import attributes_of, columns_of
 from synthrelease.cohort.labels import known_class, read_table
 from synthrelease.cohort.pictures import Picture, is_nifti, is_picture, read_mask, read_picture
 from synthrelease.cohort.planned import read_planned
@@ -32,6 +33,7 @@ class Row:
         patient_id: `issuer|id`; None when missing.
         label: As written.
         masks: File by segment name, where given.
+        attributes: Coarse sex, age and scanner, where given.
     """
 
     image: Path
@@ -39,6 +41,7 @@ class Row:
     patient_id: str | None
     label: str
     masks: Mapping[str, Path]
+    attributes: Mapping[str, str] = field(default_factory=dict)
 
 
 class TableWork:
@@ -76,7 +79,7 @@ class TableWork:
             return Refusal(row.image, Reason.NO_WINDOW)
         if pixels.min() == pixels.max():
             return Refusal(row.image, Reason.CONSTANT, "within the window")
-        return SourceImage(row.image_id, row.patient_id, pixels, masks, label, picture.digest)
+        return SourceImage(row.image_id, row.patient_id, pixels, masks, label, picture.digest, row.attributes)
 
     def _masks(self, row: Row, picture: Picture) -> BoolArray | Reason:
         planes = []
@@ -135,8 +138,8 @@ class PictureTable:
 def rows_of_table(path: Path, settings: CohortSettings) -> list[Row]:
     """The rows of a CSV file with the columns image, patient_id, label and, per segment, mask_NAME.
 
-    `issuer` and `study_id` are read where present, and `mask` where the policy has a single segment. Paths are
-    relative to the table.
+    `issuer`, `study_id`, `sex`, `age` and `scanner` are read where present, and `mask` where the policy has a single
+    segment. Paths are relative to the table.
 
     Raises:
         UsageError: The file cannot be read, or has no column for the image or the label.
@@ -155,6 +158,7 @@ def rows_of_table(path: Path, settings: CohortSettings) -> list[Row]:
     columns = {name: table.column(f"mask_{name}") for name in settings.segments}
     if len(settings.segments) == 1 and columns[settings.segments[0]] is None:
         columns[settings.segments[0]] = table.column("mask")
+    told = columns_of({name: table.column(name) or () for name in table.columns})
     base = path.parent
     rows = []
     for index, image in enumerate(images):
@@ -165,7 +169,8 @@ def rows_of_table(path: Path, settings: CohortSettings) -> list[Row]:
             key = study_key(studies[index])
         masks = {name: _place(base, cells[index]) for name, cells in columns.items() if cells and cells[index]}
         label = labels[index] if labels else only or ""
-        rows.append(Row(_place(base, image), image, key, label, masks))
+        cells = {name: column[index] if column else "" for name, column in told.items()}
+        rows.append(Row(_place(base, image), image, key, label, masks, attributes_of(**cells)))
     return rows
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
 import numpy as np
@@ -43,6 +43,7 @@ class SourceImage:
         masks: (K, H, W) bool in the order of the cohort's segments, or None where the image has no mask.
         label: Class name.
         pixel_digest: SHA-256 of the decoded stored pixels, hex; equal for byte-equal images.
+        attributes: Coarse sex, age and scanner, where told; see :mod:`synthrelease.cohort.attributes`. Private.
     """
 
     image_id: str
@@ -51,6 +52,7 @@ class SourceImage:
     masks: BoolArray | None
     label: str
     pixel_digest: str
+    attributes: Mapping[str, str] = field(default_factory=dict)
 
 
 class CohortReader(Protocol):

@@ -50,7 +50,7 @@ NOTE_BURNED_IN = "burned-in annotation neither declared nor denied"
 
 @dataclass(frozen=True)
 class ReadImage:
-    """A frame as its file declares it. Every field but the last two is private.
+    """A frame as its file declares it. Every field but `synthetic` and `notes` is private.
 
     Attributes:
         sop_uid: SOP Instance UID.
@@ -72,6 +72,10 @@ class ReadImage:
         pixel_digest: SHA-256 of the decoded stored values.
         synthetic: Whether Synthetic Data (0008,001C) is YES.
         notes: Public remarks on what was put right.
+        sex: Patient's Sex; "" when missing, as are those that follow. Private.
+        age: Patient's Age. Private.
+        manufacturer: Manufacturer. Private.
+        model: Manufacturer's Model Name. Private.
     """
 
     sop_uid: str
@@ -93,6 +97,10 @@ class ReadImage:
     pixel_digest: str
     synthetic: bool
     notes: tuple[str, ...]
+    sex: str = ""
+    age: str = ""
+    manufacturer: str = ""
+    model: str = ""
 
 
 class ImageFile:
@@ -166,6 +174,10 @@ class ImageFile:
             pixel_digest=pixel_digest(stored),
             synthetic=header.text(0x0008001C) == "YES",
             notes=notes,
+            sex=header.text(0x00100040),
+            age=header.text(0x00101010),
+            manufacturer=header.name(0x00080070),
+            model=header.name(0x00081090),
         )
 
 

@@ -163,6 +163,21 @@ def sharing_fits_the_protection(policy: Policy) -> Iterator[Breach]:
         )
 
 
+def outcomes_are_published_coarsely(policy: Policy) -> Iterator[Breach]:
+    """A number is only private when one patient can change it by a known amount; most outcomes have no such amount.
+
+    The split, the patients set aside as duplicates, thresholds at an order statistic and the p-values of permutations
+    may all turn on one patient, and the verdict itself is released by releasing.
+    """
+    if policy.audit.publish == "dp":
+        yield (
+            ("audit", "publish"),
+            "dp is not offered: one patient can change thresholds, duplicates and p-values by any amount, so noise of a "
+            "known size would not cover them; use coarse, and leave the audit's files in the house where even that is "
+            "too much",
+        )
+
+
 def date_exists(policy: Policy) -> Iterator[Breach]:
     """Written into every object as a DICOM DA value."""
     text = policy.archive.release_date
@@ -190,6 +205,7 @@ RULES: tuple[Rule, ...] = (
     operator_does_not_approve,
     two_approvers,
     sharing_fits_the_protection,
+    outcomes_are_published_coarsely,
     date_exists,
 )
 

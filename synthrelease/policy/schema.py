@@ -257,6 +257,10 @@ class AuditSettings(Section):
 
     profile: str = Field("standard", description="audit profile: a name shipped in audits/, or a path")
     seed: int = Field(0, ge=0, description="seed of permutations, resamples and classifiers")
+    publish: Literal["coarse", "dp"] = Field(
+        "coarse",
+        description="outcomes that leave the house: coarse ones, outside of the privacy guarantee; dp is refused so far",
+    )
 
 
 class ReleaseSettings(Section):

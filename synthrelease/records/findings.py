@@ -98,7 +98,12 @@ class Finding:
 class AuditRecord:
     """audit.json: every finding and what was judged, by digest.
 
-    ``internal`` holds what names real patients (look-alike pairs); it is written to a separate file that never leaves.
+    What names real patients (look-alike pairs) is written to a separate file that never leaves.
+
+    Attributes:
+        power: What an audit of this size could have shown, see :func:`synthrelease.audit.power.power_block`.
+        remarks: What the reader must know of the input, a sentence each; public text.
+        prior_audits: How many audits went before this one, and the digest of their chain; empty where nobody counts.
     """
 
     verdict: Verdict
@@ -110,6 +115,9 @@ class AuditRecord:
     digests: dict[str, str]
     counts: dict[str, int]
     versions: dict[str, str]
+    power: dict[str, Any] = field(default_factory=dict)
+    prior_audits: dict[str, Any] = field(default_factory=dict)
+    remarks: tuple[str, ...] = ()
     schema: str = AUDIT_SCHEMA
 
     def to_json(self) -> dict[str, Any]:

@@ -51,6 +51,21 @@ class Run:
         return self.folder / "audit.json"
 
     @property
+    def external_audit(self) -> Path:
+        """What of the audit may be told outside of the house: coarse outcomes."""
+        return self.folder / "audit-external.json"
+
+    @property
+    def self_test(self) -> Path:
+        """What the audit sees of leaks that were planted in copies of this archive."""
+        return self.folder / "self-test.json"
+
+    @property
+    def audits(self) -> Path:
+        """One line an audit of this run, chained: repeating an audit until it passes is seen."""
+        return self.folder / "audits.jsonl"
+
+    @property
     def annex(self) -> Path:
         """Look-alike pairs that name real patients; never leaves the house."""
         return self.folder / "audit-annex.private.json"
@@ -86,6 +101,15 @@ class Run:
 
     def read(self, record: Path, stage: str) -> Any:
         return read_json(self.require(record, stage))
+
+
+PHANTOM_SIZE = 128
+"""Rows and columns of a simulated patient's picture."""
+
+
+def simulated_cohort(home: Path, patients: int, seed: int) -> Path:
+    """Where the simulated cohort of these settings lies, beside the runs that are trained on it."""
+    return home / "phantoms" / f"{patients}-{seed}-{PHANTOM_SIZE}"
 
 
 def new_run(home: Path, stem: str, policy: dict[str, Any], now: datetime) -> Run:

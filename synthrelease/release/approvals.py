@@ -148,7 +148,8 @@ def nobody_approves_twice(earlier: Sequence[Approval], by: str, current: RunDige
     for approval in _approved(earlier):
         if person(approval.by) == person(by) and approval.standing(current, now) is Standing.VALID:
             raise ApprovalError(
-                f"{by!r} has approved this audit already", fix="A second approver must be another person."
+                f"{by!r} has approved this audit already",
+                fix="A second approver must be another person; --again replaces one's own words.",
             )
 
 
@@ -164,7 +165,7 @@ def refusal_blocks(earlier: Sequence[Approval], current: RunDigests) -> None:
 def enough_valid_approvals(
     policy: Policy, earlier: Sequence[Approval], current: RunDigests, now: datetime
 ) -> tuple[Approval, ...]:
-    """The valid approvals, one a person, if there are at least two; every rule is checked again.
+    """The valid approvals, each person's last, if there are at least two people; every rule is checked again.
 
     Raises:
         ApprovalError: Too few, stale, expired, refused, or signed by somebody who may not.
@@ -179,7 +180,8 @@ def enough_valid_approvals(
             continue
         operator_may_not_approve(policy, approval.by, approval.role)
         approver_must_be_named(policy, approval.by)
-        valid.setdefault(person(approval.by), approval)
+        valid.pop(person(approval.by), None)  # signed again: in the file's order, the last words count
+        valid[person(approval.by)] = approval
     if len(valid) < NEEDED:
         because = f" ({' and '.join(sorted(lost))} ones do not count)" if lost else ""
         raise ApprovalError(
@@ -193,7 +195,7 @@ def _approved(approvals: Sequence[Approval]) -> Iterator[Approval]:
     return (approval for approval in approvals if approval.event is Event.APPROVED)
 
 
-def approve(run_folder: Path, by: str, role: str, statement: str, now: datetime) -> Approval:
+def approve(run_folder: Path, by: str, role: str, statement: str, now: datetime, *, again: bool = False) -> Approval:
     """Record that a person approves the audit as it lies in the run folder now.
 
     Args:
@@ -202,6 +204,7 @@ def approve(run_folder: Path, by: str, role: str, statement: str, now: datetime)
         role: In which role the person signs, for instance "privacy officer".
         statement: What the person declares; goes into the release pack.
         now: The time, with its zone.
+        again: Sign in other words what was signed before; the last words count and the earlier ones never leave.
 
     Returns:
         The approval; its ``head`` belongs into the ticket or the minutes.
@@ -221,7 +224,8 @@ def approve(run_folder: Path, by: str, role: str, statement: str, now: datetime)
         operator_may_not_approve(run.policy, by, role)
         approver_must_be_named(run.policy, by)
         refusal_blocks(earlier, run.digests)
-        nobody_approves_twice(earlier, by, run.digests, now)
+        if not again:
+            nobody_approves_twice(earlier, by, run.digests, now)
         expires_on = months_later(now, run.policy.release.expires_after_months)
         return _append(run, Event.APPROVED, by, role, statement, now, expires_on)
 

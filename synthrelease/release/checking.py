@@ -29,9 +29,9 @@ _FILES = r"""
   # every file that the two manifests name
   sha256sum -c --quiet manifest-sha256.txt tagmanifest-sha256.txt
 
-  # and no other
+  # and no other, nor an empty folder
   { cut -c67- manifest-sha256.txt tagmanifest-sha256.txt; printf '%s\n' ABOVE; } | LC_ALL=C sort > "$T/named"
-  find . ! -type d | cut -c3- | LC_ALL=C sort > "$T/found"
+  find . '(' ! -type d -o -empty ')' | cut -c3- | LC_ALL=C sort > "$T/found"
   diff "$T/named" "$T/found"
   test -z "$(find . ! -type d ! -type f)" || { echo "a link instead of a file"; exit 1; }
 """

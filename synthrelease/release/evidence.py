@@ -16,19 +16,26 @@ from synthrelease.release.chain import to_lines, withhold
 from synthrelease.release.run_records import ARCHIVE, AUDIT, EXTERNAL_REPORT, PLAN, POLICY, TRAINING, RunRecords
 from synthrelease.release.statement.facts import Statement
 from synthrelease.release.statement.registry import registry_yaml
+from synthrelease.release.typed_texts import TYPED, Comparison
 
 CLAIM = "dp_claim.json"
 REGISTRY = "dp_registry.yaml"
 
 
 def write_evidence(
-    run: RunRecords, approvals: tuple[Approval, ...], statement: Statement, audit: dict[str, Any], folder: Path
+    run: RunRecords,
+    approvals: tuple[Approval, ...],
+    typed: Comparison,
+    statement: Statement,
+    audit: dict[str, Any],
+    folder: Path,
 ) -> None:
     """Write ``evidence/``.
 
     Args:
         run: The run that is sealed.
         approvals: Those that count; what other lines of approvals.jsonl say is withheld.
+        typed: What their words were compared with.
         statement: The privacy statement.
         audit: The audit as it may leave.
         folder: Must not exist.
@@ -45,6 +52,7 @@ def write_evidence(
         TRAINING: extracts.record_extract(TRAINING, run.training, digests.training, private),
         AUDIT: audit,
         CLAIM: statement.to_json(),
+        TYPED: typed.to_json(),
     }
     plan = run.folder / PLAN
     if plan.is_file():

@@ -14,6 +14,7 @@ from typing import Any
 from synthrelease.errors import IntegrityError
 from synthrelease.policy.loader import resolved
 from synthrelease.policy.schema import Policy
+from synthrelease.records.coarse import coarse_audit
 
 EXTRACT = "synthrelease.extract/1"
 WITHHELD = "withheld"
@@ -42,21 +43,6 @@ _ARCHIVE = frozenset(
         *("image_class", "bits", "value_range", "resolution", "spacing_mm", "masks", "seed", "filtered", "license"),
     }
 )
-_FINDING = (
-    *("id", "question", "criterion", "verdict", "required", "statistic", "baseline", "threshold"),
-    *("power", "n", "seed", "reason", "p_value", "p_adjusted"),
-)
-_AUDIT = ("schema", "verdict", "reason", "fidelity", "profile", "seed", "digests", "versions")
-_EXACT = frozenset({"threshold", "confidence", "synthetic"})
-
-
-def rounded(value: float, digits: int = 3) -> float:
-    """``value`` to so many significant digits.
-
-    >>> rounded(0.0123456), rounded(1234.0, 2)
-    (0.0123, 1200.0)
-    """
-    return float(f"{value:.{digits}g}")
 
 
 def names_a_place(text: str) -> bool:
@@ -132,30 +118,9 @@ def require_public_archive(record: Mapping[str, Any], private: Iterable[str] = (
 
 
 def audit_extract(audit: Mapping[str, Any], digest: str, private: Iterable[str] = ()) -> dict[str, Any]:
-    """The findings without their details; figures to three digits, counts of real patients and images to two."""
-    kept = {field: audit[field] for field in _AUDIT if field in audit}
-    kept["counts"] = {key: _count(key, value) for key, value in (audit.get("counts") or {}).items()}
-    kept["findings"] = [_finding(finding) for finding in audit["findings"]]
-    extract: dict[str, Any] = without_places(kept, private)
+    """Coarse outcomes, see :mod:`synthrelease.records.coarse`."""
+    extract: dict[str, Any] = without_places(coarse_audit(audit), private)
     return {**extract, "extract_of": _origin("audit.json", digest)}
-
-
-def _finding(finding: Mapping[str, Any]) -> dict[str, Any]:
-    kept = {field: _rounded_tree(field, finding[field]) for field in _FINDING if field in finding}
-    kept["n"] = {key: _count(key, value) for key, value in (finding.get("n") or {}).items()}
-    return kept
-
-
-def _rounded_tree(key: str, value: Any) -> Any:
-    if isinstance(value, float) and key not in _EXACT:
-        return rounded(value)
-    if isinstance(value, Mapping) and key not in _EXACT:
-        return {name: _rounded_tree(name, item) for name, item in value.items()}
-    return value
-
-
-def _count(key: str, value: int) -> int:
-    return value if "synthetic" in key else int(rounded(value, 2))
 
 
 def _origin(name: str, digest: str) -> dict[str, str]:

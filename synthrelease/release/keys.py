@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
@@ -146,18 +147,26 @@ def read_passphrase(path: Path) -> bytes:
     Raises:
         UsageError: The file cannot be read or its first line is empty.
     """
-    line = _content(path).split(b"\n", 1)[0].removesuffix(b"\r")
+    line = _content(path, from_pipe=True).split(b"\n", 1)[0].removesuffix(b"\r")
     if not line:
         raise UsageError(f"the first line of {path.name} is empty", fix="Write the passphrase on its first line.")
     return line
 
 
-def _content(path: Path) -> bytes:
+def _content(path: Path, *, from_pipe: bool = False) -> bytes:
+    """What a file holds; a passphrase may also come from a pipe, as a shell's ``<(command)`` makes one."""
     try:
-        with path.open("rb") as stream:
+        # Without waiting: an open pipe that nobody writes to would hold the verb for ever.
+        descriptor = os.open(path, os.O_RDONLY | (0 if from_pipe else os.O_NONBLOCK))
+        with open(descriptor, "rb") as stream:
+            mode = os.fstat(descriptor).st_mode
+            if not (stat.S_ISREG(mode) or (from_pipe and not stat.S_ISDIR(mode))):
+                raise UsageError(f"{path.name} is no ordinary file", fix="Name the file itself.")
             content = stream.read(_MOST + 1)
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise UsageError(f"there is no file {path}", fix="Name the file with its folder.") from error
+    except IsADirectoryError as error:
+        raise UsageError(f"{path.name} is a folder", fix="Name the file itself.") from error
     except OSError as error:
         raise UnsuitableData(f"cannot read {path.name}: {error.strerror}", fix="Check its permissions.") from error
     if len(content) > _MOST:

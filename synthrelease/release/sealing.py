@@ -1,6 +1,6 @@
 """Sealing: a run that passed and was signed becomes a folder that verifies by itself.
 
-    refuse unless: audit passed, two approvals hold, the archive is the one that was signed
+    refuse unless: audit passed, two approvals hold, their words say nothing private, the archive is the one signed
     pages, evidence, small files of the archive    -> looked through for anything that must not leave
     DICOM objects                                  -> copied, compared
     manifests, release.json, signature             -> verified as a recipient would, flushed; the folder takes its name
@@ -61,6 +61,7 @@ from synthrelease.release.run_records import (
 from synthrelease.release.statement.facts import Statement
 from synthrelease.release.statement.stating import state
 from synthrelease.release.statement.text import statement_text
+from synthrelease.release.typed_texts import Comparison, require_no_private_value
 from synthrelease.release.verifying import verify
 
 OnReleased = Callable[[ReleaseRecord], None]
@@ -93,7 +94,7 @@ def seal(
 
     Raises:
         AuditFailed, AuditInconclusive: The audit did not pass.
-        ApprovalError: Fewer than two valid approvals by different people.
+        ApprovalError: Fewer than two valid approvals by different people, or one says what a private header says.
         IntegrityError: A record, the archive or the report is not what was judged, or the claim does not hold.
         UsageError: The target exists.
         UnsuitableData: The disk is full or the place cannot be written.
@@ -104,12 +105,13 @@ def seal(
     require_chain(run)
     _require_external_report(run)
     approvals = enough_valid_approvals(run.policy, approvals_of(run_folder), run.digests, now)
+    typed = require_no_private_value(run_folder, run.policy, approvals)
     archive = Archive(run_folder / "archive", run.archive)
     statement = state(run_folder, ledger, now, releasing=True)
     _sweep(target)
     with atomic_folder(target) as pack:
         (pack / bag.DATA).mkdir()
-        _write_pages(run, approvals, statement, pack, now, key)
+        _write_pages(run, approvals, typed, statement, pack, now, key)
         size = archive.copy(pack, objects=False)
         require_no_private_text(run, pack)
         assert_strict(export_problems(pack))
@@ -143,6 +145,7 @@ def _sweep(target: Path) -> None:
 def _write_pages(
     run: RunRecords,
     approvals: tuple[Approval, ...],
+    typed: Comparison,
     statement: Statement,
     pack: Path,
     now: datetime,
@@ -163,7 +166,7 @@ def _write_pages(
     }
     for name, text in pages.items():
         atomic_write_text(pack / name, text)
-    write_evidence(run, approvals, statement, audit, pack / "evidence")
+    write_evidence(run, approvals, typed, statement, audit, pack / "evidence")
 
 
 def _close(

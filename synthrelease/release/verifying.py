@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -18,7 +19,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from synthrelease.errors import ApprovalError, IntegrityError, UnsuitableData
+from synthrelease.errors import ApprovalError, IntegrityError, UnsuitableData, UsageError
 from synthrelease.records.digests import digest_of_file
 from synthrelease.release import bag
 from synthrelease.release.attestation import require_same_statement, require_subjects
@@ -72,6 +73,7 @@ def verify(pack: Path, expect: str | None, now: datetime, key: Ed25519PublicKey 
         IntegrityError: The signature is missing or does not hold, a file was changed, added or removed, or the records
             contradict each other; names the files.
         ApprovalError: The release has expired, or its approvals are not by two different people.
+        UsageError: ``expect`` is no root digest.
         UnsuitableData: The disk or its permissions do not let the pack be read.
     """
     try:
@@ -112,7 +114,12 @@ def _expected_root(record: ReleaseRecord, expect: str | None) -> None:
     if expect is None:
         return
     wanted = expect.strip().lower()
-    if len(wanted) < 12 or not hmac.compare_digest(record.root_digest[: len(wanted)].encode(), wanted.encode()):
+    if not re.fullmatch("[0-9a-f]{12,64}", wanted):
+        raise UsageError(
+            "what is expected is no root digest: that has 64 hexadecimal digits",
+            fix="Give it as the sender told it, all digits or at least the first 12.",
+        )
+    if not hmac.compare_digest(record.root_digest[: len(wanted)].encode(), wanted.encode()):
         raise IntegrityError(f"the root digest is {record.root_digest}, not the one expected", fix=ASK_AGAIN)
 
 

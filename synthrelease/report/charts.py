@@ -28,7 +28,7 @@ def interval_strip(
 ) -> Markup:
     """One number on a line: interval as a bar, value as a dot, threshold as a tall line, baseline as a hollow mark."""
     points = [x for x in (low, value, high, threshold, baseline) if x is not None]
-    if value is None or len(points) < 2:
+    if (value is None and low is None and high is None) or len(points) < 2:
         return Markup("")
     start, end = min(points), max(points)
     pad = (end - start) * 0.12 or abs(end) * 0.12 or 1.0
@@ -43,7 +43,8 @@ def interval_strip(
         parts.append(_LINE.format("threshold", at(threshold), 2, at(threshold), 26))
     if baseline is not None:
         parts.append(_DOT.format("baseline", at(baseline), 14, 4, "baseline"))
-    parts.append(_DOT.format("value", at(value), 14, 3.5, "value"))
+    if value is not None:
+        parts.append(_DOT.format("value", at(value), 14, 3.5, "value"))
     return _svg(180, 28, title, parts, "strip")
 
 

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from synthrelease.records.coarse import coarse_count
 from synthrelease.report.inputs import Edition
 
 _MINUS = "\u2212"
@@ -28,15 +29,20 @@ class Figures:
         return plain(value, 3 if self.edition is Edition.EXTERNAL else 4)
 
     def count(self, value: Any, *, real: bool = True) -> str:
-        """A count; outside of the house a count of real patients is rounded to two digits.
+        """A count; outside of the house a count of real patients is rounded to two digits, or told as few.
 
         >>> Figures(Edition.EXTERNAL).count(1234), Figures(Edition.INTERNAL).count(1234)
         ('about 1\\u202f200', '1\\u202f234')
+        >>> Figures(Edition.EXTERNAL).count(70)
+        'fewer than 100'
         """
+        if isinstance(value, str):
+            return value  # coarse already
         if not isinstance(value, int) or isinstance(value, bool):
             return NONE
         if real and self.edition is Edition.EXTERNAL:
-            return ("about " if value >= 100 else "") + plain(value, 2)
+            coarse = coarse_count(value)
+            return coarse if isinstance(coarse, str) else f"about {plain(coarse, 2)}" if coarse else "0"
         return f"{value:,}".replace(",", _THIN)
 
     def percent(self, value: Any) -> str:

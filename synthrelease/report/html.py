@@ -6,7 +6,7 @@ import base64
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -14,10 +14,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from synthrelease.errors import IntegrityError, UsageError
+from synthrelease.records.coarse import coarse_audit
 from synthrelease.records.findings import Verdict
 from synthrelease.report import charts, pictures, words
 from synthrelease.report.figures import Figures
 from synthrelease.report.inputs import ContactSheet, Edition, LookAlike, ReportInputs
+from synthrelease.report.power_sheet import history_words, power_sheet
 from synthrelease.report.privacy_claim import claim_sheet
 from synthrelease.report.questions import conformance_group, fidelity_group, privacy_groups
 
@@ -81,6 +83,8 @@ def render(edition: Edition, inputs: ReportInputs) -> str:
             fix="Render the internal edition, or leave the pairs out.",
         )
     figures = Figures(edition)
+    if edition is Edition.EXTERNAL:
+        inputs = replace(inputs, audit=coarse_audit(inputs.audit))
     audit = inputs.audit
     verdict = Verdict(audit["verdict"])
     findings = audit["findings"]
@@ -102,6 +106,8 @@ def render(edition: Edition, inputs: ReportInputs) -> str:
             decision={"title": title, "sentence": sentence, "word": words.VERDICTS[verdict], "reason": audit["reason"]},
             fitness=words.VERDICTS[Verdict(audit["fidelity"])],
             conditions=_conditions(inputs),
+            history=history_words(audit),
+            power=power_sheet(audit.get("power"), figures),
             about=_about(inputs, figures),
             classes=_class_chart(inputs.archive),
             approvals=[_approval(entry) for entry in inputs.approvals],
@@ -134,7 +140,7 @@ def _content_policy(script: str) -> str:
 
 def _conditions(inputs: ReportInputs) -> list[str]:
     """What is still open, in words; also what the reader must not overlook."""
-    conditions = []
+    conditions = [str(remark) for remark in inputs.audit.get("remarks") or ()]
     if inputs.audit["fidelity"] != Verdict.PASS:
         conditions.append("Fitness for purpose was not shown: see Fidelity.")
     privacy = inputs.training.get("privacy") or {}
@@ -177,7 +183,7 @@ def _about(inputs: ReportInputs, figures: Figures) -> list[tuple[str, str]]:
         f"{name.replace('_', ' ')} {figures.count(value, real='synthetic' not in name)}"
         for name, value in sorted((inputs.audit.get("counts") or {}).items())
     )
-    rows = [
+    rows: list[tuple[str, Any]] = [
         ("Release", archive.get("release_name") or (policy.get("release") or {}).get("name")),
         ("Purpose", policy.get("purpose")),
         ("Archive", _archive_words(archive, figures)),
@@ -191,6 +197,11 @@ def _about(inputs: ReportInputs, figures: Figures) -> list[tuple[str, str]]:
         ("Ends", _ends(policy)),
         ("Contact", (policy.get("release") or {}).get("contact")),
     ]
+    if not policy and not archive:
+        # Folders of unknown origin: of what nobody stated there is too much to list.
+        rows[0] = ("Release", "Archive made by another tool")
+        rows[1] = ("Purpose", "Judged alone, against the folders that were given")
+        rows = [(name, value) for name, value in rows if name in ("Release", "Purpose", "Archive", "Counts")]
     return [(name, str(value) if value else "not stated") for name, value in rows]
 
 

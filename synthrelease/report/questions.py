@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -50,6 +51,28 @@ class Group:
     rows: tuple[Row, ...]
     missing: str
 
+    @property
+    def required(self) -> tuple[Row, ...]:
+        """The rows that the verdict stands on."""
+        return tuple(entry for entry in self.rows if entry.required)
+
+    @property
+    def further(self) -> tuple[Row, ...]:
+        """The rows that inform; shown folded."""
+        return tuple(entry for entry in self.rows if not entry.required)
+
+    @property
+    def further_words(self) -> str:
+        """How the rows that inform came out, in one line.
+
+        >>> Group("", "", NOT_ASSESSED, (), "").further_words
+        '0 further checks, not required'
+        """
+        kinds = Counter(entry.word.text.lower() for entry in self.further)
+        count = len(self.further)
+        told = ", ".join(f"{number} {word}" for word, number in sorted(kinds.items()))
+        return f"{count} further check{'s' * (count != 1)}, not required" + (f": {told}" if told else "")
+
 
 def privacy_groups(findings: Sequence[Mapping[str, Any]], figures: Figures) -> tuple[Group, ...]:
     """The four questions, each with its findings; a question without findings says so."""
@@ -79,7 +102,7 @@ def row(finding: Mapping[str, Any], figures: Figures) -> Row:
     threshold, power = finding.get("threshold"), finding.get("power") or {}
     value, low, high = statistic["value"], statistic["low"], statistic["high"]
     limit = threshold["value"] if threshold else None
-    assessed = value is not None or finding["verdict"] != Verdict.INCONCLUSIVE
+    assessed = not (value is low is high is None) or finding["verdict"] != Verdict.INCONCLUSIVE
     shown = figures.number(value)
     smallest = power.get("smallest_detectable")
     return Row(
@@ -103,6 +126,7 @@ def row(finding: Mapping[str, Any], figures: Figures) -> Row:
         counts=", ".join(
             f"{name} {figures.count(count, real='synthetic' not in name)}"
             for name, count in sorted((finding.get("n") or {}).items())
+            if figures.edition is Edition.INTERNAL or "synthetic" in name
         ),
         p_value=_p_value(finding, figures),
         seed=str(finding.get("seed", NONE)),
@@ -119,7 +143,8 @@ def _strip(title: str, values: Iterable[float | None], figures: Figures) -> Mark
 
 def _group(title: str, question: str, findings: Sequence[Mapping[str, Any]], figures: Figures, missing: str) -> Group:
     rows = tuple(row(finding, figures) for finding in findings)
-    return Group(title, question, _worst(rows), rows, "" if rows else missing)
+    decisive = [entry for entry in rows if entry.required]
+    return Group(title, question, _worst(decisive or rows), rows, "" if rows else missing)
 
 
 def _worst(rows: Sequence[Row]) -> Word:

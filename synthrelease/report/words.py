@@ -52,13 +52,15 @@ NOT_COVERED = (
     "A likeness to a real image can stop a release. The absence of one never clears it.",
     "Small and rare groups are judged with less evidence than large ones.",
     "Identity of those who sign is asserted by name, not proven.",
+    "Taking flagged images out and shipping the rest makes another archive, chosen by looking at patients: every claim "
+    "made here is void for it.",
 )
 
 NOT_PROTECTED = (
     "facts about the site or the population as a whole",
     "relatives, and patients registered under two identities",
     "the settings of the policy: classes, windows, sizes, class shares",
-    "this report's own figures, which are computed on real patients and rounded",
+    "this report's own outcomes: they are computed on real patients, lie outside of the guarantee, and are told coarsely",
     "anything that was known of a patient before the release",
 )
 

@@ -3,9 +3,11 @@
 policy -> cohort store -> training.json + checkpoint -> archive + archive.json -> audit.json -> reports
 """
 
-from synthrelease.workflow.auditing import archive_reading, audit_folders, audit_run
+from synthrelease.workflow.auditing import archive_reading, audit_run, matter_of_run
 from synthrelease.workflow.beginning import begin, policy_of
 from synthrelease.workflow.desk import Desk, threads
+from synthrelease.workflow.foreign import audit_folders, matter_of_folders
+from synthrelease.workflow.judging import judge_matter, self_test_matter
 from synthrelease.workflow.sampling import sample_run
 from synthrelease.workflow.training import open_cohort, source_folder, train_run
 
@@ -15,9 +17,13 @@ __all__ = [
     "audit_folders",
     "audit_run",
     "begin",
+    "judge_matter",
+    "matter_of_folders",
+    "matter_of_run",
     "open_cohort",
     "policy_of",
     "sample_run",
+    "self_test_matter",
     "source_folder",
     "threads",
     "train_run",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from math import inf, isinf
 from pathlib import Path
 from typing import Any
@@ -13,35 +12,47 @@ import numpy as np
 import numpy.typing as npt
 
 from synthrelease.archive.texts import expected_texts
-from synthrelease.audit.case import AuditCase, case_from_folders, case_from_stores
+from synthrelease.audit.case import case_from_stores
+from synthrelease.audit.comparability import remarks_on
 from synthrelease.audit.expectation import Expectation
-from synthrelease.audit.profile import Profile, load_profile
-from synthrelease.audit.runner import check_ids, run_audit
+from synthrelease.audit.profile import load_profile
+from synthrelease.audit.runner import check_ids
 from synthrelease.cohort.ingest import ingest
 from synthrelease.cohort.store import CohortStore
-from synthrelease.cohort.survey import settings_for
+from synthrelease.dicom.opening import list_files
 from synthrelease.dicom.release.settings import ArchiveSettings
 from synthrelease.dicom.release.templates import release_templates
-from synthrelease.errors import IntegrityError, UsageError
-from synthrelease.policy.loader import load_policy, policy_digest
+from synthrelease.errors import IntegrityError
+from synthrelease.policy.loader import policy_digest
 from synthrelease.policy.schema import CohortSettings, Policy, Window
 from synthrelease.policy.shipped import shipped_file
 from synthrelease.privacy.accounting import composed_epsilon
-from synthrelease.records.digests import digest_of_file
-from synthrelease.records.files import atomic_write_json, canonical_json
+from synthrelease.records.digests import digest_of, digest_of_file
+from synthrelease.records.files import canonical_json
 from synthrelease.records.ledger import Ledger
 from synthrelease.records.manifest import MANIFEST, lines_of, problems
 from synthrelease.records.runs import Run
 from synthrelease.workflow.beginning import policy_of
-from synthrelease.workflow.desk import Desk, threads
+from synthrelease.workflow.desk import Desk
+from synthrelease.workflow.judging import Matter, judge_matter
+from synthrelease.workflow.prior import Asked, add_void
 from synthrelease.workflow.sampling import archive_labels, archive_record, settings_of
+from synthrelease.workflow.scoring import with_model
 from synthrelease.workflow.training import source_folder
-
-AUDIT_RESOLUTION = 64
 
 
 def audit_run(desk: Desk, run: Run) -> dict[str, Any]:
     """Judge the run's archive as a recipient would read it; writes audit.json, its private annex and both reports."""
+    return judge_matter(desk, matter_of_run(desk, run))
+
+
+def matter_of_run(desk: Desk, run: Run) -> Matter:
+    """What is needed to judge the archive of a run.
+
+    Raises:
+        IntegrityError: The archive or its record was changed, or the thresholds after planning. A changed archive is
+            noted in audits.jsonl: its claim is void.
+    """
     policy = policy_of(run)
     archive = run.read(run.archive_record, "sample")
     run.require(run.archive, "sample")
@@ -68,6 +79,7 @@ def audit_run(desk: Desk, run: Run) -> dict[str, Any]:
         synthetic_folder=run.archive,
         expectation=expectation,
     )
+    case = with_model(case, run)
     digests = {
         "policy": policy_digest(policy),
         "training": digest_of_file(run.training),
@@ -75,7 +87,45 @@ def audit_run(desk: Desk, run: Run) -> dict[str, Any]:
         "audit_profile": digest_of_file(profile_file),
     }
     spent = ledger_facts(desk.ledger(policy), policy)
-    return _judge(desk, run, case, load_profile(str(profile_file), check_ids()), policy.audit.seed, digests, spent)
+    profile = load_profile(str(profile_file), check_ids())
+    private_inputs = {"real_folder": _fingerprint(case.real_folder), "cohort": cohort.manifest.digest}
+    return Matter(
+        run,
+        case,
+        profile,
+        policy.audit.seed,
+        digests,
+        run.audits,
+        Asked.of(digests["training"], digests["archive"], [policy.audit.seed, digests["audit_profile"]]),
+        private_inputs,
+        remarks_on(case),
+        [str(run.folder.resolve())],
+        spent,
+        lambda: _require_same_archive(desk, run),
+    )
+
+
+def _require_same_archive(desk: Desk, run: Run) -> None:
+    """The archive is the one that was measured."""
+    desk.progress.stage("checking the archive's digests again")
+    if any(problems(run.archive, threads=desk.threads or os.cpu_count() or 1)):
+        add_void(run.audits, digest_of_file(run.training))
+        raise IntegrityError(
+            "the archive was changed while it was audited: no verdict is written",
+            fix="Let nobody write there. An archive from which images were taken out is another archive, and its "
+            "claim is void: sample it again.",
+        )
+
+
+def _fingerprint(folder: Path | None) -> str:
+    """Names, sizes and times of the files of a folder, as one digest; contents are not read."""
+    if folder is None or not folder.is_dir():
+        return ""
+    stamps = []
+    for path in list_files(folder):
+        stamp = path.stat()
+        stamps.append(f"{os.fsencode(path.relative_to(folder)).hex()} {stamp.st_size} {stamp.st_mtime_ns}")
+    return digest_of(stamps)
 
 
 def _check_archive(
@@ -94,9 +144,11 @@ def _check_archive(
         )
     manifest = run.archive / MANIFEST
     if not manifest.is_file() or any(problems(run.archive, threads=readers)):
+        add_void(run.audits, digest_of_file(run.training))
         raise IntegrityError(
-            "the archive is not the one that was sampled: a file was changed, added or removed",
-            fix="Sample it again: `synthrelease sample`.",
+            "the archive is not the one that was sampled: a file was changed, added or removed, so the claim is void",
+            fix="Taking flagged images out and shipping the rest makes the archive depend on every patient compared "
+            "with. Sample it again: `synthrelease sample`.",
         )
     files = size_bytes = 0
     for path, _ in lines_of(manifest):
@@ -133,59 +185,3 @@ def archive_reading(cohort: CohortSettings) -> CohortSettings:
     return cohort.model_copy(
         update={"reader": "dicom", "window": Window(mode="full"), "label": type(cohort.label)(), "masks": "optional"}
     )
-
-
-def audit_folders(
-    desk: Desk, real: Path, holdout: Path | None, synthetic: Path, policy_name: str | None, profile_name: str | None
-) -> Run:
-    """Judge a synthetic folder against real ones, whoever made it; writes a folder of its own below the runs.
-
-    Without a holdout the checks that need one are inconclusive: distances alone never clear a release.
-    """
-    folders = {"real": real, "holdout": holdout, "synthetic": synthetic}
-    for role, folder in folders.items():
-        if folder is not None and not folder.exists():
-            raise UsageError(f"the {role} folder is not there", fix=f"Check --{role}.")
-    given = {role: folder for role, folder in folders.items() if folder is not None}
-    if policy_name is not None:
-        settings = load_policy(shipped_file("policies", policy_name)).cohort
-    else:
-        desk.progress.stage("looking at the folders")
-        settings = settings_for(list(given.values()), AUDIT_RESOLUTION)
-    profile = shipped_file("audits", profile_name or "standard")
-    judged = load_profile(str(profile), check_ids())
-    run = Run(desk.home / f"audit-{datetime.now(UTC):%Y%m%d-%H%M%S-%f}")
-    sets = {}
-    for role, folder in given.items():
-        desk.progress.stage(f"reading the {role} folder")
-        target = run.synthetic_store if role == "synthetic" else run.folder / f"{role}.private"
-        store = ingest(settings, folder, target, split=None, progress=desk.progress.step)
-        for reason, count in store.manifest.refused.items():
-            desk.progress.note(f"{role}: left out {count}: {reason}")
-        sets[role] = store
-    case = case_from_folders(
-        sets["real"], sets.get("holdout"), sets["synthetic"], real_folder=real, synthetic_folder=synthetic
-    )
-    digests = {f"{role}_store": store.manifest.digest for role, store in sets.items()}
-    _judge(desk, run, case, judged, 0, {**digests, "audit_profile": digest_of_file(profile)})
-    return run
-
-
-def _judge(
-    desk: Desk,
-    run: Run,
-    case: AuditCase,
-    profile: Profile,
-    seed: int,
-    digests: dict[str, str],
-    spent: dict[str, Any] | None = None,
-) -> dict[str, Any]:
-    with threads(desk.threads):
-        record, annex = run_audit(case, profile, seed, progress=desk.progress, digests=digests)
-    atomic_write_json(run.audit, record.to_json())
-    atomic_write_json(run.annex, annex.to_json())
-    from synthrelease.report.writing import write_reports
-
-    desk.progress.stage("writing the reports")
-    write_reports(run, case, annex, ledger=spent)
-    return record.to_json()

@@ -13,12 +13,10 @@ from synthrelease.cohort.split import SplitDraw
 from synthrelease.cohort.store import CohortStore
 from synthrelease.errors import Interrupted, SynthreleaseError
 from synthrelease.policy.schema import Policy
-from synthrelease.records.runs import Run
+from synthrelease.records.runs import PHANTOM_SIZE, Run, simulated_cohort
 from synthrelease.training.train import begun, train
 from synthrelease.workflow.beginning import policy_of
 from synthrelease.workflow.desk import Desk, threads
-
-PHANTOM_SIZE = 128
 
 
 def source_folder(desk: Desk, run: Run, policy: Policy) -> Path:
@@ -27,7 +25,7 @@ def source_folder(desk: Desk, run: Run, policy: Policy) -> Path:
     if source != "phantom":
         return Path(source)
     phantom = policy.cohort.phantom
-    folder = desk.home / "phantoms" / f"{phantom.patients}-{phantom.seed}-{PHANTOM_SIZE}"
+    folder = simulated_cohort(desk.home, phantom.patients, phantom.seed)
     if not folder.exists():
         desk.progress.stage("simulating patients", phantom.patients)
         write_phantom_cohort(

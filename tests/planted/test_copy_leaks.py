@@ -23,7 +23,9 @@ STYLES = {
 }
 
 
-def verdicts(case, only=COPY_CHECKS, seed=0):
+def verdicts(case, only=COPY_CHECKS, seed=0, power=False):
+    """What the checks say; without power a pass is impossible and a fail is what it always is."""
+    case = replace(case, measures_power=power)
     record, annex = run_audit(case, load_profile("quick", check_ids()), seed, only=only)
     return {finding.id: finding for finding in record.findings}, annex
 
@@ -54,7 +56,7 @@ def test_one_exact_copy_among_600_fails_both_copy_checks(make_world):
     assert [pair.copy for pair in annex.look_alikes].count(True) == 1
 
 
-@pytest.mark.parametrize("transform", ["gain", "hflip", "shift", "noise_2_percent"])
+@pytest.mark.parametrize("transform", ["gain", "hflip", "shift_4", "noise_2_percent"])
 def test_one_per_cent_of_changed_copies_fails(make_world, transform):
     found, _ = verdicts(make_world(3, synthetic=200, leak=leaking(transform, 2)))
     assert found["near_copies"].verdict is Verdict.FAIL

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from synthrelease.audit.checks import CHECKS
 from synthrelease.audit.checks.tstr_labels import TrainSyntheticTestRealLabels
+from synthrelease.audit.journal import key_of
 from synthrelease.audit.profile import load_profile
 from synthrelease.audit.runner import check_ids, run_audit
 from synthrelease.errors import UsageError
@@ -20,9 +23,9 @@ LEAK_CHECKS = ("near_copies", "neighbour_permutation", "membership")
 @pytest.fixture(scope="module", autouse=True)
 def short_training():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("synthrelease.audit.checks.tstr_labels.STEPS", 60)
-        patch.setattr("synthrelease.audit.checks.tstr_labels.SEEDS", 2)
-        patch.setattr("synthrelease.audit.checks.tstr_masks.STEPS", 60)
+        patch.setattr("synthrelease.audit.utility.LABEL_STEPS", 60)
+        patch.setattr("synthrelease.audit.utility.SEEDS", (0, 1))
+        patch.setattr("synthrelease.audit.utility.MASK_STEPS", 60)
         yield
 
 
@@ -145,6 +148,66 @@ def test_a_crashing_check_is_inconclusive_and_tells_only_the_kind_of_error(clean
     assert (finding.verdict, finding.criterion) == (Verdict.INCONCLUSIVE, Criterion.SINGLING_OUT)
     assert "ValueError" in finding.reason
     assert "4711" not in finding.reason
+
+
+RESUMED = ("exact_copies", "membership")
+
+
+class Killed(BaseException):
+    """What a kill looks like from inside."""
+
+
+def die(self, case, rng):
+    raise Killed
+
+
+def test_a_killed_audit_goes_on_where_it_was_and_gives_the_same_record(clean, tmp_path, monkeypatch):
+    profile, keep = load_profile("quick", check_ids()), tmp_path / "audit-progress.private"
+    undisturbed, annex = run_audit(replace(clean), profile, 5, only=RESUMED)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("synthrelease.audit.checks.membership.Membership.measure", die)
+        with pytest.raises(Killed):
+            run_audit(replace(clean), profile, 5, only=RESUMED, keep=keep)
+    assert {path.stem for path in keep.iterdir()} == {"split_sound", "exact_copies"}
+    with monkeypatch.context() as patch:
+        patch.setattr("synthrelease.audit.checks.split_sound.SplitSound.measure", die)
+        patch.setattr("synthrelease.audit.checks.exact_copies.ExactCopies.measure", die)
+        resumed, again = run_audit(replace(clean), profile, 5, only=RESUMED, keep=keep)
+    assert without_seconds(resumed) == without_seconds(undisturbed)
+    assert again.to_json() == annex.to_json()
+    assert not keep.exists()
+
+
+def test_what_was_kept_for_another_question_has_another_key(clean):
+    images, labels = clean.synthetic.images.copy(), clean.train.labels.copy()
+    images[3, 0, 5, 5] += 0.01
+    labels[0] = 1 - labels[0]
+    cases = [
+        clean,
+        replace(clean, synthetic=replace(clean.synthetic, images=images)),
+        replace(clean, train=replace(clean.train, labels=labels)),
+        replace(clean, holdout=None),
+        replace(clean, claimed_epsilon=1.0),
+    ]
+    keys = {key_of(case, 5, {}, {}, "files") for case in cases}
+    keys |= {key_of(clean, 6, {}, {}, "files"), key_of(clean, 5, {"name": "other"}, {}, "files")}
+    keys |= {key_of(clean, 5, {}, {"numpy": "1"}, "files"), key_of(clean, 5, {}, {}, "other files")}
+    assert len(keys) == 9
+    assert key_of(replace(clean), 5, {}, {}, "files") in keys
+
+
+def test_every_check_explains_itself_in_plain_sentences():
+    for check in CHECKS:
+        told = check.explanation
+        for text in (check.question, told.how, told.good, told.weakness, told.source):
+            assert len(text.split()) >= 2, check.id
+            assert text == text.strip(), check.id
+            assert text[0].isupper() or text[0].isdigit(), f"{check.id}: {text}"
+        assert check.question.endswith("?"), check.id
+        for text in (told.how, told.good, told.weakness):
+            assert text.endswith("."), f"{check.id}: {text}"
+            assert not re.search(r"\b(safe|anonymous)\b", text, re.I), check.id
 
 
 def test_an_unknown_check_is_a_usage_error(clean):

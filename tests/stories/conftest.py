@@ -100,9 +100,9 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> House:
     profile.write_text(lenient_profile())
     house.policy.write_text(POLICY.replace("PROFILE", str(profile)))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("synthrelease.audit.checks.tstr_labels.STEPS", 5)
-        patch.setattr("synthrelease.audit.checks.tstr_labels.SEEDS", 1)
-        patch.setattr("synthrelease.audit.checks.tstr_masks.STEPS", 5)
+        patch.setattr("synthrelease.audit.utility.LABEL_STEPS", 5)
+        patch.setattr("synthrelease.audit.utility.SEEDS", (0, 1))
+        patch.setattr("synthrelease.audit.utility.MASK_STEPS", 5)
         said = house.say("run", "--policy", house.policy, "--threads", 1)
     assert said.code == 0, said.err + said.out
     return house

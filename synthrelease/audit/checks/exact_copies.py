@@ -6,7 +6,7 @@ import numpy as np
 
 from synthrelease.audit.case import AuditCase
 from synthrelease.audit.images import ImageSet
-from synthrelease.audit.measurement import Measurement
+from synthrelease.audit.measurement import Explanation, Measurement
 from synthrelease.audit.planted import one_of_each_patient
 from synthrelease.features.descriptors import orientations
 from synthrelease.features.neighbours import equal_pairs
@@ -23,6 +23,13 @@ class ExactCopies:
     question = "Is a synthetic image pixel for pixel an image of a training patient, as it is, mirrored or turned?"
     criterion = Criterion.SINGLING_OUT
     needs_sound_split = False
+    explanation = Explanation(
+        how="Every synthetic image is compared with every training image: stored pixels by their digest, and decoded pixels "
+        "at audit resolution to within one grey level, as they are, mirrored and turned.",
+        good="None is equal. It is a count over the whole archive, not an estimate.",
+        weakness="Any change beyond one grey level, a shift by a pixel or a zoom escapes it; near_copies looks for those.",
+        source="Counting; identical-match share as in the usual release tests, over eight orientations.",
+    )
 
     def measure(self, case: AuditCase, rng: np.random.Generator) -> Measurement:
         """Count synthetic images that equal a training image; the archive is judged whole, so the count is exact."""

@@ -7,7 +7,7 @@ import numpy as np
 from synthrelease.audit.case import AuditCase
 from synthrelease.audit.fidelity import halvings
 from synthrelease.audit.intervals import percentiles
-from synthrelease.audit.measurement import Measurement, holdout_missing, unable
+from synthrelease.audit.measurement import Explanation, Measurement, holdout_missing, unable
 from synthrelease.features.distances import frechet
 from synthrelease.records.findings import Baseline, Criterion, Direction, Power, Statistic
 
@@ -21,6 +21,15 @@ class FrechetDistance:
     question = "How far are the synthetic images from real ones, on the whole?"
     criterion = Criterion.FIDELITY
     needs_sound_split = False
+    explanation = Explanation(
+        how="Every image becomes a few features (the extractor is named beside the number). The distance between the clouds of "
+        "synthetic and of held-out real features is divided by the distance between two random halves of the held-out patients.",
+        good="Close to 1: as far from real images as real images are from each other. The same ratio of the training images is the "
+        "ceiling.",
+        weakness="It sees means and spreads only, depends on the extractor, and says nothing about copies: an archive of copies "
+        "scores best.",
+        source="Heusel et al., NeurIPS 2017; relative to real against real: Woodland et al., MICCAI 2024.",
+    )
 
     def measure(self, case: AuditCase, rng: np.random.Generator) -> Measurement:
         """Median and spread of the ratio over random halves of the holdout."""

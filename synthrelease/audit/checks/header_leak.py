@@ -18,7 +18,7 @@ from synthrelease.audit.headers.fingerprints import Fingerprints, Vocabulary
 from synthrelease.audit.headers.material import Said, said, said_in, vocabulary
 from synthrelease.audit.headers.plants import Outgoing, Samples, recall
 from synthrelease.audit.headers.tokens import joined, tokens
-from synthrelease.audit.measurement import Measurement, unable
+from synthrelease.audit.measurement import Explanation, Measurement, unable
 from synthrelease.audit.parallel import over_files
 from synthrelease.dicom.release.settings import ArchiveSettings
 from synthrelease.dicom.release.templates import release_templates
@@ -43,6 +43,15 @@ class HeaderLeak:
     question = "Does an outgoing file carry a name, number, date or identifier of a real patient, person or site?"
     criterion = Criterion.SINGLING_OUT
     needs_sound_split = False
+    explanation = Explanation(
+        how="Every identifying value of the real headers is turned into a keyed fingerprint, and every outgoing file is "
+        "searched for it: in each parsed element, in the raw bytes, and in texts beside the images. Dates and identifiers "
+        "are looked for in every spelling that the real files use.",
+        good="No outgoing file holds any such value. One is too many.",
+        weakness="Values of fewer than a few characters and everyday words are passed over, since they occur by chance; text "
+        "that was burnt into the pixels is not read here.",
+        source="DICOM PS3.15 Annex E (Basic Application Confidentiality Profile); facts on header leaks in docs/audit.md.",
+    )
 
     def measure(self, case: AuditCase, rng: np.random.Generator) -> Measurement:
         """Count outgoing files with a hit; plant real values in copies of an outgoing file to measure the scan."""

@@ -7,7 +7,7 @@ import numpy as np
 from synthrelease.audit.case import AuditCase
 from synthrelease.audit.fidelity import halvings
 from synthrelease.audit.intervals import percentiles
-from synthrelease.audit.measurement import Measurement, holdout_missing, unable
+from synthrelease.audit.measurement import Explanation, Measurement, holdout_missing, unable
 from synthrelease.features.distances import kernel_distance
 from synthrelease.records.findings import Baseline, Criterion, Direction, Power, Statistic
 
@@ -21,6 +21,13 @@ class KernelDistance:
     question = "How far are the synthetic images from real ones, judged without a bias from small numbers?"
     criterion = Criterion.FIDELITY
     needs_sound_split = False
+    explanation = Explanation(
+        how="The squared maximum mean discrepancy between synthetic and held-out real features under a cubic kernel, estimated "
+        "without bias, with an interval from random halves of the held-out patients.",
+        good="Near zero, like the number of the training images beside it; a little below zero happens by chance and is left so.",
+        weakness="It has no natural unit, depends on the extractor, and says nothing about copies.",
+        source="Bińkowski et al., ICLR 2018 (KID).",
+    )
 
     def measure(self, case: AuditCase, rng: np.random.Generator) -> Measurement:
         """Mean and spread over random halves of the holdout."""

@@ -7,7 +7,7 @@ import numpy as np
 from synthrelease.audit.case import AuditCase
 from synthrelease.audit.fidelity import halvings
 from synthrelease.audit.intervals import percentiles
-from synthrelease.audit.measurement import Measurement, holdout_missing, unable
+from synthrelease.audit.measurement import Explanation, Measurement, holdout_missing, unable
 from synthrelease.features.distances import Neighbourhoods, neighbourhoods
 from synthrelease.records.findings import Baseline, Criterion, Direction, Power, Statistic
 
@@ -21,6 +21,14 @@ class PrecisionRecall:
     question = "Do the synthetic images cover the variety of real ones, and do they stay within it?"
     criterion = Criterion.FIDELITY
     needs_sound_split = False
+    explanation = Explanation(
+        how="A ball around each held-out real image reaches to its fifth neighbour. Coverage is the share of balls that hold a "
+        "synthetic image, divided by the share that holds a training image; precision, recall and density stand beside it.",
+        good="Close to 1: the archive reaches as many kinds of patients as real images do.",
+        weakness="Outliers make large balls and flatter precision; all four change with the number of images, so equal numbers are "
+        "compared.",
+        source="Kynkäänniemi et al., NeurIPS 2019; Naeem et al., ICML 2020.",
+    )
 
     def measure(self, case: AuditCase, rng: np.random.Generator) -> Measurement:
         """Coverage of holdout halves by synthetic images over their coverage by training images."""

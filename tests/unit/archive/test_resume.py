@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,8 +20,8 @@ from synthrelease.archive.journal import Partial, partial_of
 from synthrelease.archive.lock import only_writer
 from synthrelease.archive.samples import shard_size
 from synthrelease.archive.writer import Samples, held_samples, write_archive
-from synthrelease.errors import UsageError
-from synthrelease.records.digests import manifest_of
+from synthrelease.errors import IntegrityError, UsageError
+from synthrelease.records.digests import digest_of, manifest_of
 from synthrelease.records.manifest import problems
 from tests.unit.archive.conftest import random_samples, small_settings
 
@@ -191,7 +195,7 @@ def test_a_finished_shard_whose_file_was_damaged_is_written_again(tmp_path: Path
     assert manifest_of(tmp_path / "archive") == straight
 
 
-@pytest.mark.parametrize("damage", [b"", b"{}", b'{"digest": "0", "entry": {}}', b"\x00" * 4096])
+@pytest.mark.parametrize("damage", [b"", b"{}", b"[" * 9000, b'{"digest": "0", "entry": {}}', b"\x00" * 4096, b"\xff"])
 def test_a_damaged_journal_entry_counts_for_nothing(tmp_path: Path, straight: dict[str, str], damage: bytes) -> None:
     partial = interrupted(tmp_path / "archive")
     (partial.journal / "0000001").write_bytes(damage)
@@ -199,17 +203,147 @@ def test_a_damaged_journal_entry_counts_for_nothing(tmp_path: Path, straight: di
     assert manifest_of(tmp_path / "archive") == straight
 
 
-def test_an_entry_that_was_forged_to_leave_files_out_counts_for_nothing(
-    tmp_path: Path, straight: dict[str, str]
-) -> None:
-    from dataclasses import replace
+Edit = Callable[[dict[str, Any]], Any]
+FORGED: dict[str, Edit] = {
+    "files left out": lambda e: e.update(manifest=e["manifest"].partition("\n")[2]),
+    "a line cut short": lambda e: e.update(manifest=e["manifest"][:-9]),
+    "a line of labels cut short": lambda e: e.update(rows=e["rows"][:-9]),
+    "lines swapped": lambda e: e.update(manifest=swapped(e["manifest"])),
+    "lines of labels swapped": lambda e: e.update(rows=swapped(e["rows"])),
+    "another path": lambda e: e.update(manifest=e["manifest"].replace("DICOM/P", "../../P")),
+    "no digest": lambda e: e.update(manifest="x" + e["manifest"][1:]),
+    "not ASCII": lambda e: e.update(manifest=e["manifest"] + "\u00e9"),
+    "another class": lambda e: e.update(rows=e["rows"].replace("normal", "glass", 1)),
+    "another label": lambda e: e.update(rows=e["rows"].replace("normal", "nodule", 1)),
+    "another count": lambda e: e.update(labels=[e["labels"][0] + 1, *e["labels"][1:]]),
+    "more counts": lambda e: e.update(labels=[*e["labels"], 0]),
+    "counts in words": lambda e: e.update(labels=["many"] * len(e["labels"])),
+    "no counts": lambda e: e.update(labels=None),
+    "another size": lambda e: e.update(size_bytes=e["size_bytes"] + 1),
+    "a size in words": lambda e: e.update(size_bytes="big"),
+    "another shard": lambda e: e.update(shard=2),
+    "a number instead of lines": lambda e: e.update(manifest=7),
+    "a field more": lambda e: e.update(note="hello"),
+    "a field less": lambda e: e.pop("rows"),
+}
 
-    partial = interrupted(tmp_path / "archive")
-    entry = partial.entry(1)
-    assert entry is not None
-    partial.note(replace(entry, manifest=entry.manifest.partition("\n")[2]))
-    assert here(tmp_path / "archive")[1] == [1, 3, 4, 5, 6]
-    assert manifest_of(tmp_path / "archive") == straight
+
+def swapped(lines: str) -> str:
+    first, second, *rest = lines.splitlines(keepends=True)
+    return "".join([second, first, *rest])
+
+
+def forge(partial: Partial, shard: int, edit: Edit) -> None:
+    """Edit an entry and seal it again: its digest has no key."""
+    path = partial.journal / f"{shard:07d}"
+    entry = json.loads(path.read_text())["entry"]
+    edit(entry)
+    path.write_text(json.dumps({"digest": digest_of(entry), "entry": entry}))
+
+
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of an archive that was interrupted after three shards."""
+    folder = tmp_path_factory.mktemp("stopped")
+    interrupted(folder / "archive")
+    return folder
+
+
+@pytest.fixture
+def unfinished(stopped: Path, tmp_path: Path) -> Partial:
+    """A copy of it, to be mutilated."""
+    shutil.copytree(stopped, tmp_path, dirs_exist_ok=True)
+    return Partial(next(tmp_path.glob(".partial-archive-*")))
+
+
+def refused(partial: Partial) -> None:
+    """Sampling refuses, says which folder to delete, and has put nothing in place."""
+    with pytest.raises(IntegrityError, match="is not as a writer left it") as caught:
+        here(partial.folder.parent / "archive")
+    assert caught.value.exit_code == 6
+    assert f"Delete the folder {partial.folder.name}" in caught.value.fix
+    assert not (partial.folder.parent / "archive").exists()
+
+
+@pytest.mark.parametrize("what", FORGED)
+def test_an_entry_that_was_edited_and_sealed_again_is_refused(unfinished: Partial, what: str) -> None:
+    forge(unfinished, 1, FORGED[what])
+    refused(unfinished)
+
+
+def test_a_forged_entry_is_refused_by_writing_processes_too(unfinished: Partial) -> None:
+    forge(unfinished, 1, FORGED["another count"])
+    held = held_samples(random_samples(SETTINGS), SETTINGS)
+    with pytest.raises(IntegrityError, match="contradicts itself"):
+        write_archive(unfinished.folder.parent / "archive", held, SETTINGS, processes=2)
+
+
+def test_an_entry_that_is_edited_while_the_rest_is_written_is_refused(unfinished: Partial) -> None:
+    held = held_samples(random_samples(SETTINGS), SETTINGS)
+
+    def draw(shard: int) -> object:
+        if shard == 6:
+            forge(unfinished, 1, FORGED["more counts"])
+        return held.draw(shard)
+
+    with pytest.raises(IntegrityError, match="edited while it was written"):
+        write_archive(unfinished.folder.parent / "archive", Samples(held.digest, draw), SETTINGS)  # type: ignore[arg-type]
+
+
+def _swap_entries(partial: Partial) -> None:
+    first, second = (partial.journal / name for name in ("0000000", "0000001"))
+    content = first.read_bytes()
+    first.write_bytes(second.read_bytes())
+    second.write_bytes(content)
+
+
+def _link(path: Path) -> None:
+    path.unlink()
+    path.symlink_to("/etc/hostname")
+
+
+def _folder_behind_link(partial: Partial) -> None:
+    partial.content.rename(partial.folder.parent / "elsewhere")
+    partial.content.symlink_to(partial.folder.parent / "elsewhere")
+
+
+FOREIGN: dict[str, Callable[[Partial], Any]] = {
+    "two entries changed places": _swap_entries,
+    "an entry of no shard": lambda p: shutil.copy(p.journal / "0000001", p.journal / "0000007"),
+    "a file in the journal": lambda p: (p.journal / "notes.txt").write_text("x"),
+    "a file among the patients": lambda p: (p.content / "DICOM" / "P000001" / "S0000001" / "NOTES").write_text("x"),
+    "an image too many": lambda p: (p.content / "DICOM" / "P000001" / "S0000001" / "I0000002").write_text("x"),
+    "a file beside them": lambda p: (p.content / "patients.csv").write_text("name"),
+    "a link instead of an image": lambda p: _link(p.content / "DICOM" / "P000001" / "S0000001" / "I0000001"),
+    "a folder behind a link": _folder_behind_link,
+    "an empty folder with a name": lambda p: (p.content / "DICOM" / "ABERNATHY").mkdir(),
+}
+
+
+@pytest.mark.parametrize("what", FOREIGN)
+def test_what_no_writer_makes_is_refused_at_sampling(unfinished: Partial, what: str) -> None:
+    FOREIGN[what](unfinished)
+    refused(unfinished)
+
+
+def test_what_a_refusal_says_to_do_helps(unfinished: Partial, straight: dict[str, str]) -> None:
+    FOREIGN["a file beside them"](unfinished)
+    refused(unfinished)
+    shutil.rmtree(unfinished.folder)
+    assert here(unfinished.folder.parent / "archive") == (0, list(range(7)))
+    assert manifest_of(unfinished.folder.parent / "archive") == straight
+
+
+def test_a_record_that_was_edited_is_refused(tmp_path: Path, straight: dict[str, str]) -> None:
+    writer = Writer(tmp_path, act="after put_in_place")
+    writer.end()
+    record = next(writer.target.parent.glob(".partial-archive-*/record.json"))
+    values = json.loads(record.read_text())
+    values["labels"]["normal"] += 1
+    record.write_text(json.dumps(values))
+    with pytest.raises(IntegrityError, match="its record contradicts the archive"):
+        here(writer.target)
+    assert manifest_of(writer.target) == straight
 
 
 def test_a_shard_that_was_being_written_is_overwritten(tmp_path: Path, straight: dict[str, str]) -> None:

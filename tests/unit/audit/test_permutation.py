@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import stats
 
-from synthrelease.audit.permutation import excess_share, permutation_p, tail_statistics
+from synthrelease.audit.permutation import _leads, excess_share, permutation_p, tail_statistics
 from synthrelease.audit.search import Matches
 from synthrelease.features.descriptors import fisher_z
 
@@ -61,6 +61,35 @@ def test_order_of_synthetic_images_does_not_matter():
     turned = Matches(m.near[shuffle], m.who[shuffle], m.blocks[shuffle], m.decoy[shuffle], m.best_probe)
     first = permutation_p(m, is_train, 199, np.random.default_rng(5))
     assert permutation_p(turned, is_train, 199, np.random.default_rng(5)) == first
+
+
+def test_several_scores_are_one_exact_test():
+    p = []
+    for seed in range(120):
+        rng = np.random.default_rng(seed)
+        first = matches(rng)
+        p.append(permutation_p({"a": first, "b": matches(rng), "c": first}, sides(rng), 99, rng))
+    assert stats.kstest(p, "uniform").pvalue > 0.01
+
+
+def test_copies_that_one_of_three_scores_sees_are_seen():
+    rng = np.random.default_rng(4)
+    is_train = sides(rng)
+    seeing = matches(rng, 10, np.flatnonzero(is_train))
+    assert permutation_p({"a": matches(rng), "b": seeing, "c": matches(rng)}, is_train, 499, rng) <= 0.01
+
+
+def test_leads_by_table_are_leads_by_looking():
+    rng = np.random.default_rng(6)
+    m, is_train = matches(rng), sides(rng)
+    is_train[m.who[0]] = True
+    near = fisher_z(m.near)
+    lead, first = _leads(near, m.who, is_train[None])
+    for image in range(IMAGES):
+        trained, held = near[image][is_train[m.who[image]]], near[image][~is_train[m.who[image]]]
+        best = [side[0] if len(side) else near[image, -1] for side in (trained, held)]
+        assert lead[0, image] == best[0] - best[1]
+        assert first[0, image] == is_train[m.who[image, 0]]
 
 
 def test_excess_counts_the_copies():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.header_scan.folders import write_hospital
 from synthrelease.policy.loader import policy_digest, policy_from
 from synthrelease.records.digests import digest_of_file
 from synthrelease.records.files import atomic_write_json, read_json
@@ -55,6 +57,7 @@ def approved(home: Path) -> Path:
                 "criterion": "membership",
                 "verdict": "pass",
                 "required": True,
+                "statistic": {"name": "TPR at 1% FPR", "value": 0.01, "low": 0.0, "high": 0.03, "confidence": 0.95},
             }
         ],
         "digests": {
@@ -201,7 +204,49 @@ def test_a_dry_run_needs_no_key(say: Say, approved: Path) -> None:
     assert say("release", "--run", approved, "--out", approved.parent, "--dry-run").code == 0
 
 
+def test_words_that_name_a_patient_seal_nothing_until_they_are_signed_again(
+    say: Say, approved: Path, tmp_path: Path
+) -> None:
+    source = tmp_path / "ward"
+    write_hospital(source, 12)
+    name, number = "Ann Abernathy", "MRN4401205"
+    atomic_write_json(approved / "source.private.json", {"source": str(source)})
+    signing = ("approve", "--run", approved, "--out", approved.parent, "--by", "Ann Approver")
+    release = ("release", "--run", approved, "--out", approved.parent, "--to", tmp_path / "pack", "--unsigned")
+    assert say(*signing, "--statement", f"all but {number}").code == 7
+    for statement in (f"all but {number}", f"the case of {name} is fine"):
+        assert say(*signing, "--again", "--statement", statement).code == 0
+        for words in (release, (*release, "--dry-run"), (*release, "--json")):
+            said = say(*words)
+            assert said.code == 7
+            assert "the statement resembles a private Patient" in said.err
+            assert "--again" in said.err
+            assert not any(private in said.out + said.err for private in (name, number, str(source)))
+    assert not (tmp_path / "pack").exists()
+    assert say(*signing, "--again", "--statement", "I have read the report.").code == 0
+    assert "compared with the private headers" in say(*release, "--dry-run").out
+    assert "typed texts were compared with the private headers" in say(*release).out
+    assert say("verify", tmp_path / "pack").code == 0
+
+
+def test_a_release_says_when_nothing_was_at_hand_to_compare_with(say: Say, approved: Path, tmp_path: Path) -> None:
+    said = say("release", "--run", approved, "--out", approved.parent, "--to", tmp_path / "pack", "--unsigned")
+    assert "typed texts were not compared with the private headers, because" in said.out
+
+
 # verify
+
+
+@pytest.mark.parametrize("what", ["pipe", "folder", "expect"])
+def test_what_is_no_key_and_no_digest_is_wrong_usage(say: Say, pack: Path, tmp_path: Path, what: str) -> None:
+    if what == "pipe":
+        os.mkfifo(tmp_path / "KEY")
+    else:
+        (tmp_path / "KEY").mkdir()
+    words = ("--expect", "\udcff\udc80") if what == "expect" else ("--key", tmp_path / "KEY")
+    said = say("verify", pack, *words)
+    assert said.code == 2
+    assert len(said.err.splitlines()) == 2
 
 
 def test_a_signed_pack_verifies_with_its_key_and_says_when_it_was_not_checked(say: Say, pack: Path, key: Path) -> None:

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from synthrelease.cohort.labels import UNLABELLED, known_class
 from synthrelease.cohort.phantom import write_phantom_cohort
-from synthrelease.cohort.survey import UNLABELLED, settings_for
+from synthrelease.cohort.survey import settings_for
+from synthrelease.cohort.table import rows_of_table
 from synthrelease.errors import UnsuitableData
 
 
@@ -20,13 +22,22 @@ def pictures(folder: Path, header: str, *rows: str) -> Path:
     return folder
 
 
-def test_classes_and_masks_are_those_that_every_folder_has(tmp_path: Path) -> None:
+def test_masks_are_those_that_every_folder_has_and_classes_those_that_any_has(tmp_path: Path) -> None:
     one = pictures(
         tmp_path / "one", "image,label,mask_lung,mask_heart", "a.png,Pleural Effusion,a.png,a.png", "a.png,normal,,"
     )
     two = pictures(tmp_path / "two", "image,label,mask_lung", "a.png,pleural_effusion,a.png")
     settings = settings_for([one, two], 32)
-    assert (settings.classes, settings.segments, settings.resolution) == (("pleural_effusion",), ("lung",), 32)
+    assert (settings.classes, settings.segments, settings.resolution) == (("normal", "pleural_effusion"), ("lung",), 32)
+
+
+def test_where_a_folder_has_no_labels_every_image_of_all_is_read_as_one_class(tmp_path: Path) -> None:
+    labelled = pictures(tmp_path / "labelled", "image,patient_id,label", "a.png,1,normal")
+    (tmp_path / "bare").mkdir()
+    settings = settings_for([labelled, tmp_path / "bare"], 32)
+    assert settings.classes == (UNLABELLED,)
+    assert [row.label for row in rows_of_table(labelled / "table.csv", settings)] == ["normal"]
+    assert known_class("normal", settings.classes) == known_class("", settings.classes) == UNLABELLED
 
 
 def test_without_tables_all_images_are_one_class(tmp_path: Path) -> None:

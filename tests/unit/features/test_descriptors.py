@@ -7,9 +7,15 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from synthrelease.features import neighbours
-from synthrelease.features.descriptors import TemplateBank, at_audit_resolution, fisher_z, orientations
-from synthrelease.features.distances import frechet, kernel_distance, neighbourhoods
-from synthrelease.features.embedding import Embedding
+from synthrelease.features.descriptors import (
+    TemplateBank,
+    at_audit_resolution,
+    detail,
+    fisher_z,
+    orientations,
+    warp_matrix,
+    warped,
+)
 from synthrelease.features.neighbours import Gallery, equal_pairs, nearest, patient_similarity
 
 
@@ -59,7 +65,7 @@ def test_small_blocks_and_unsorted_patients_change_nothing(images, monkeypatch):
     each = similarity(images[:5], Gallery.of(images, np.arange(24)))
     for column, number in enumerate(gallery.patients):
         np.testing.assert_allclose(whole[:, column], each[:, patient == number].max(axis=1), atol=1e-6)
-    monkeypatch.setattr(neighbours, "BLOCK_FLOATS", 1)
+    monkeypatch.setattr(neighbours, "CACHE_FLOATS", 1)
     np.testing.assert_allclose(similarity(images[:5], gallery), whole, atol=1e-6)
 
 
@@ -76,6 +82,34 @@ def test_nearest_is_brute_force_and_keeps_its_digits_near_zero():
     rows, distance = nearest(queries, gallery)
     assert list(rows) == list(range(9))
     np.testing.assert_allclose(distance, 1e-3 * np.sqrt(40), rtol=0.05)
+
+
+def test_nearest_by_tiles_is_the_nearest_of_all(monkeypatch):
+    monkeypatch.setattr(neighbours, "TILE_ROWS", 7)
+    monkeypatch.setattr(neighbours, "TILE_COLUMNS", 11)
+    rng = np.random.default_rng(2)
+    queries, gallery = rng.normal(size=(20, 5)).astype(np.float32), rng.normal(size=(50, 5)).astype(np.float32)
+    rows, distance = nearest(queries, gallery)
+    table = np.linalg.norm(queries[:, None] - gallery[None], axis=2)
+    assert list(rows) == list(table.argmin(axis=1))
+    np.testing.assert_allclose(distance, table.min(axis=1), rtol=1e-5)
+
+
+def test_detail_of_strangers_is_unrelated_and_half_a_mixture_is_not():
+    first, second = np.random.default_rng(3).normal(size=(2, 1, 64, 64)).astype(np.float32)
+    assert abs((detail(first) @ detail(second).T).item()) < 0.15
+    assert (detail(0.5 * first + 0.5 * second) @ detail(first).T).item() > 0.6
+    assert (detail(0.5 * first - 3.0) @ detail(first).T).item() > 0.999
+
+
+def test_warped_reads_where_its_matrix_says():
+    image = np.zeros((1, 33, 33), np.float32)
+    image[0, 16, 26] = 1.0
+    turned = warped(image, 90.0, 1.0)[0]
+    place = np.array(np.unravel_index(turned.argmax(), turned.shape)) - 16
+    np.testing.assert_allclose(warp_matrix(90.0, 1.0) @ place, [0, 10], atol=1e-4)
+    wide = warped(image, 0.0, 1.1)[0]
+    assert np.unravel_index(wide.argmax(), wide.shape) == (16, 27)
 
 
 def test_equal_pairs_finds_every_orientation_and_nothing_beyond_the_tolerance(images):
@@ -97,24 +131,3 @@ def test_large_images_are_averaged_and_small_ones_kept(side, expected):
 
 def test_fisher_z_of_an_exact_copy_is_finite():
     assert np.isfinite(fisher_z(np.array([1.0, -1.0]))).all()
-
-
-def test_distances_are_small_between_halves_and_grow_with_a_change_of_grey(images):
-    rng = np.random.default_rng(0)
-    x = gaussian_filter(rng.normal(size=(400, 32, 32)), (0, 2, 2)).astype(np.float32)
-    embed = Embedding.fit(x[:200])
-    one, two, moved = embed(x[:200]), embed(x[200:]), embed(x[200:] + 0.1)
-    assert "holdout" in embed.name
-    assert one.shape == (200, 16)
-    assert frechet(one, moved) > 2 * frechet(one, two)
-    assert kernel_distance(one, moved) > 10 * abs(kernel_distance(one, two))
-    same, other = neighbourhoods(one, two), neighbourhoods(one, one[:3].repeat(70, axis=0))
-    assert same.coverage > 0.9 > 0.2 > other.coverage
-    assert other.precision == 1.0
-
-
-def test_kernel_distance_is_unbiased_between_samples_of_one_population():
-    rng = np.random.default_rng(0)
-    values = [kernel_distance(*rng.normal(size=(2, 40, 8))) for _ in range(300)]
-    assert abs(np.mean(values)) < 3 * np.std(values) / np.sqrt(300)
-    assert min(values) < 0

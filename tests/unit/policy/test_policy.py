@@ -135,6 +135,8 @@ def test_yaml_that_hides_something_is_refused(text: str, message: str) -> None:
         ("custodian: Carl", "custodian: Carl, approvers: [olga, Ann]", "roles.approvers[0]"),
         ("custodian: Carl", "custodian: Carl, approvers: [Ann]", "roles.approvers"),
         ("tier: registered", "tier: internal", ""),
+        ("generator: {name: diffusion}", "generator: {name: diffusion}\naudit: {publish: dp}", "audit.publish"),
+        ("generator: {name: diffusion}", "generator: {name: diffusion}\naudit: {publish: coarse}", ""),
     ],
 )  # fmt: skip
 def test_rules_across_settings_name_the_setting(old: str, new: str, path: str) -> None:

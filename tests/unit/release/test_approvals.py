@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian
 
+from benchmarks.header_scan.folders import write_hospital
 from synthrelease.errors import ApprovalError, AuditFailed, AuditInconclusive, IntegrityError, UsageError
 from synthrelease.policy.loader import policy_from
 from synthrelease.records.digests import digest_of_file
@@ -16,6 +20,7 @@ from synthrelease.records.files import atomic_write_json, read_json
 from synthrelease.release import Event, Standing, approve, read_approvals, refuse
 from synthrelease.release.approvals import enough_valid_approvals, person
 from synthrelease.release.run_records import audit_verdict, read_run
+from synthrelease.release.typed_texts import HEADERS, IDS, Comparison, require_no_private_value
 
 NOW = datetime(2026, 3, 1, 9, 30, tzinfo=UTC)
 
@@ -184,3 +189,192 @@ def test_a_policy_that_was_edited_after_training_is_noticed(run: Path) -> None:
 
 def test_two_people_keep_their_names_apart() -> None:
     assert person("Ada Approver") != person("Ada Approvers")
+
+
+# Signing again, in other words
+
+
+def test_the_last_words_of_a_person_count_and_still_make_one_person(signed: Path) -> None:
+    with pytest.raises(ApprovalError, match="already") as caught:
+        approve(signed, "Ada Approver", "privacy officer", "In other words.", NOW)
+    assert "--again" in caught.value.fix
+    again = approve(signed, "ADA  approver", "privacy officer", "In other words.", NOW, again=True)
+    run = read_run(signed)
+    counted = enough_valid_approvals(run.policy, read_approvals(signed), run.digests, NOW)
+    assert [approval.statement for approval in counted] == ["Agreed.", "In other words."]
+    with pytest.raises(ApprovalError, match="there are 1"):
+        enough_valid_approvals(run.policy, [read_approvals(signed)[0], again], run.digests, NOW)
+
+
+# What people type, held against the private archive
+
+
+def write_header(folder: Path, **values: str) -> None:
+    """One private file without pixels."""
+    image = Dataset()
+    image.file_meta = FileMetaDataset()
+    image.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    image.file_meta.MediaStorageSOPClassUID = image.SOPClassUID = "1.2.840.10008.5.1.4.1.1.1.1"
+    image.file_meta.MediaStorageSOPInstanceUID = image.SOPInstanceUID = "1.3.6.1.4.1.99999.7.20240131.9.44"
+    image.SpecificCharacterSet = "ISO_IR 192"
+    for keyword, value in values.items():
+        setattr(image, keyword, value)
+    folder.mkdir(parents=True, exist_ok=True)
+    image.save_as(folder / f"IM{len(list(folder.iterdir())):04d}", enforce_file_format=True)
+
+
+PRIVATE = {
+    "PatientName": "Abernathy^Beatrix",
+    "PatientID": "MRN4401205",
+    "PatientBirthDate": "19510317",
+    "AccessionNumber": "RX88123004",
+    "InstitutionName": "Report Clinic",
+    "InstitutionalDepartmentName": "Radiology",
+    "ReferringPhysicianName": "Botham^Ben",
+    "PerformingPhysicianName": "Kowalczyk^Zofia",
+    "StudyDescription": "Chest PA of the patient, no findings",
+}
+
+
+@pytest.fixture
+def ward(signed: Path) -> Path:
+    """The private folder of the signed run."""
+    folder = signed.parent / "ward"
+    write_header(folder, **PRIVATE)
+    write_header(folder, PatientName="山田^太郎", PatientID="7")
+    atomic_write_json(signed / "source.private.json", {"source": str(folder)})
+    return folder
+
+
+def compared(run: Path, **words: str) -> Comparison:
+    """Hold the words of the second approval against the private archive."""
+    first, second = read_approvals(run)[:2]
+    return require_no_private_value(run, read_run(run).policy, (first, dataclasses.replace(second, **words)))
+
+
+@pytest.mark.parametrize(
+    ("statement", "attribute"),
+    [
+        ("the case of Beatrix Abernathy is fine", "PatientName"),
+        ("like abernathy, beatrix", "PatientName"),
+        ("Mrs Abernathy agreed", "PatientName"),
+        ("山田太郎の画像を確認しました", "PatientName"),
+        ("except MRN4401205", "PatientID"),
+        ("except mrn 44-01205", "PatientID"),
+        ("born 1951-03-17", "PatientBirthDate"),
+        ("born 19510317", "PatientBirthDate"),
+        ("born on 17 March 1951", "PatientBirthDate"),
+        ("see RX88123004", "AccessionNumber"),
+        ("see 88123004", "AccessionNumber"),
+        ("see 1.3.6.1.4.1.99999.7.20240131.9.44", "SOPInstanceUID"),
+        ("seen by Zofia Kowalczyk", "PerformingPhysicianName"),
+    ],
+)
+def test_words_that_name_a_patient_are_refused_and_not_repeated(
+    signed: Path, ward: Path, statement: str, attribute: str
+) -> None:
+    for field, words in (("statement", {"statement": statement}), ("role", {"role": statement})):
+        with pytest.raises(ApprovalError, match=rf"line 2: the {field} resembles a private .*{attribute}") as caught:
+            compared(signed, **words)
+        said = str(caught.value).casefold()
+        assert not any(value in said for value in ("abernathy", "4401205", "1951", "88123004", "kowalczyk", "太郎"))
+        assert "--again" in caught.value.fix
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        {"statement": "I have read the report."},
+        {"statement": "Read in the clinic; the radiology report shows no findings in a chest of a patient."},
+        {"statement": "I, Ben Botham, agree.", "by": "Ben Botham"},
+        {"statement": "Ada Approver and I looked at the pairs together on 2026-03-01."},
+        {"role": "Head of Radiology"},
+        {"statement": "Ich habe den Bericht gelesen.", "role": "Datenschutzbeauftragte"},
+        {"statement": "私はこの報告書を確認しました。", "by": "高橋"},
+        {"statement": "epsilon 8 at 1e-05 for 4000 patients; ticket 1204, head 3f9a1c0b77de"},
+    ],
+)
+def test_ordinary_words_and_names_that_the_pack_states_anyhow_pass(
+    signed: Path, ward: Path, words: dict[str, str]
+) -> None:
+    assert compared(signed, **words) == Comparison(HEADERS)
+
+
+def test_a_namesake_of_a_patient_signs_only_where_the_policy_names_them(signed: Path, ward: Path) -> None:
+    write_header(ward, PatientName="Approver^Ada")
+    assert compared(signed) == Comparison(HEADERS)
+    with pytest.raises(ApprovalError, match="the name resembles a private PatientName") as caught:
+        compared(signed, by="Beatrix Abernathy")
+    assert "somebody else signs" in caught.value.fix
+
+
+def test_ordinary_sentences_pass_a_hospital_that_is_made_to_raise_alarms(signed: Path, tmp_path: Path) -> None:
+    write_hospital(tmp_path / "hospital", 120)
+    atomic_write_json(signed / "source.private.json", {"source": str(tmp_path / "hospital")})
+    sentences = (
+        "I may approve this in May or March; the day was young.",
+        "Patients in general benefit, the hospital's board agrees: the images of the left lung look normal.",
+        "Keine Bedenken, Leiter der Radiologie.",
+        "J'ai lu le rapport et je suis d'accord.",
+        "Minutes 14, page 3; approved for one year, until the end of 2027.",
+    )
+    assert compared(signed, statement=" ".join(sentences)) == Comparison(HEADERS)
+
+
+def test_a_replaced_line_is_not_looked_at(signed: Path, ward: Path) -> None:
+    approve(signed, "Ben Botham", "custodian", "Mrs Abernathy agreed", NOW, again=True)
+    run = read_run(signed)
+    with pytest.raises(ApprovalError, match="line 3"):
+        require_no_private_value(
+            signed, run.policy, enough_valid_approvals(run.policy, read_approvals(signed), run.digests, NOW)
+        )
+    approve(signed, "Ben Botham", "custodian", "Agreed.", NOW, again=True)
+    counted = enough_valid_approvals(run.policy, read_approvals(signed), run.digests, NOW)
+    assert require_no_private_value(signed, run.policy, counted) == Comparison(HEADERS)
+
+
+def write_store(folder: Path) -> None:
+    """The run's own store of a table of two pictures."""
+    import numpy as np
+
+    from synthrelease.cohort.store import ARRAYS, COHORT_SCHEMA, IDS, IMAGES, MANIFEST, MASKS, CohortManifest
+
+    folder.mkdir()
+    ids = {"images": ["ward/SCAN_00817.png", "1.2.3.4.5.678901#2"], "patients": ["KX-20717", "7"]}
+    atomic_write_json(folder / IDS, {**ids, "pixel_digests": ["0" * 64] * 2})
+    np.save(folder / IMAGES, np.zeros((2, 16, 16), np.uint16))
+    np.save(folder / MASKS, np.zeros((2, 0, 16, 16), np.uint8))
+    flags = {name: np.zeros(2, np.bool_) for name in ("holdout", "aside", "has_mask")}
+    np.savez(folder / ARRAYS, labels=np.zeros(2, np.int64), patient=np.arange(2), **flags)
+    values = {field.name: 0 for field in dataclasses.fields(CohortManifest)}
+    counts = {"schema": COHORT_SCHEMA, "images": 2, "patients": 2, "resolution": 16, "classes": ["a"], "segments": []}
+    atomic_write_json(folder / MANIFEST, {**values, **counts})
+
+
+@pytest.mark.parametrize("moved", [True, False], ids=["moved away", "a table"])
+def test_without_headers_the_ids_of_the_store_are_asked(signed: Path, tmp_path: Path, moved: bool) -> None:
+    table = tmp_path / "table"
+    if not moved:
+        table.mkdir()
+        (table / "images.csv").write_text("image,label\n")
+    atomic_write_json(signed / "source.private.json", {"source": str(table)})
+    write_store(signed / "cohort.private")
+    found = compared(signed)
+    assert found.compared_with == IDS
+    assert ("no longer where the run read it" if moved else "holds no DICOM file") in found.told
+    assert str(table) not in found.told
+    for statement, attribute in {
+        "without KX-20717": "PatientID",
+        "like kx20717": "PatientID",
+        "see SCAN_00817": "ImageID",
+        "see 1.2.3.4.5.678901": "ImageID",
+    }.items():
+        with pytest.raises(ApprovalError, match=f"resembles a private {attribute}"):
+            compared(signed, statement=statement)
+
+
+def test_where_nothing_is_at_hand_the_comparison_says_so(signed: Path) -> None:
+    assert compared(signed).told == (
+        "typed texts were not compared with the private headers, because the run does not say where the private archive "
+        "lies, nor with the ids of patients and images, because the run no longer keeps them"
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import stat
 import subprocess
@@ -163,6 +164,27 @@ def test_a_passphrase_is_the_first_line_of_its_file(tmp_path: Path) -> None:
     (tmp_path / "words").write_bytes(b"\nlater")
     with pytest.raises(UsageError, match="is empty"):
         read_passphrase(tmp_path / "words")
+
+
+def test_a_key_is_an_ordinary_file_and_a_passphrase_may_come_from_a_pipe(tmp_path: Path) -> None:
+    """A pipe that nobody writes to would hold the verb for ever."""
+    pipe, folder = tmp_path / "pipe", tmp_path / "folder"
+    os.mkfifo(pipe, 0o600)
+    folder.mkdir(0o700)
+    for path in (pipe, folder, Path("/dev/null")):
+        with pytest.raises(UsageError):
+            read_public(path)
+        with pytest.raises(UsageError):
+            read_private(path, lambda: b"")
+    with pytest.raises(UsageError, match="folder"):
+        read_passphrase(folder)
+    with pytest.raises(UsageError, match="there is no file"):
+        read_public(tmp_path / "pipe" / "KEY.pub.pem")
+    ends = os.pipe()
+    os.write(ends[1], b"correct horse battery\n")
+    os.close(ends[1])
+    assert read_passphrase(Path(f"/dev/fd/{ends[0]}")) == b"correct horse battery"
+    os.close(ends[0])
 
 
 def test_names_of_the_public_half() -> None:

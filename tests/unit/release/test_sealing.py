@@ -18,7 +18,7 @@ from synthrelease.errors import ApprovalError, AuditFailed, AuditInconclusive, I
 from synthrelease.records.digests import digest_of_file, manifest_of
 from synthrelease.records.files import atomic_write_json, atomic_write_text, read_json
 from synthrelease.records.ledger import Ledger
-from synthrelease.release import ReleaseRecord, approve, refuse, seal
+from synthrelease.release import Approval, ReleaseRecord, approve, refuse, seal, verify
 from synthrelease.release.claim import claim_in_words
 from synthrelease.release.envelope import parse_envelope
 from synthrelease.release.extracts import audit_extract, names_a_place, record_extract, without_places
@@ -43,7 +43,7 @@ def test_a_signed_run_is_sealed_with_everything_a_recipient_needs(
     record = seal(signed, tmp_path / "out" / "chest-2026", NOW, key=key)
     pack = tmp_path / "out" / "chest-2026"
     files = {p.relative_to(pack).as_posix() for p in pack.rglob("*") if p.is_file()}
-    evidence = ["policy.resolved", "plan", "training", "archive", "audit", "dp_claim"]
+    evidence = ["policy.resolved", "plan", "training", "archive", "audit", "dp_claim", "typed_texts"]
     archive = {p.relative_to(signed / "archive").as_posix() for p in (signed / "archive").rglob("*") if p.is_file()}
     assert files == {
         *("bagit.txt", "bag-info.txt", "manifest-sha256.txt", "tagmanifest-sha256.txt"),
@@ -197,7 +197,9 @@ def test_extracts_keep_the_shape_and_name_their_record(signed: Path, tmp_path: P
     assert training["privacy"] == read_json(signed / "training.json")["privacy"]
     assert training["extract_of"]["digest"] == digest_of_file(signed / "training.json")
     audit = read_json(tmp_path / "pack" / "evidence" / "audit.json")
-    assert audit["findings"][0]["statistic"]["value"] == 0.0123
+    assert audit["findings"][0]["statistic"]["value"] is None
+    assert audit["findings"][0]["p_value"] is None
+    assert "outside of the differential privacy guarantee" in audit["outside_of_the_guarantee"]
     assert audit["findings"][0]["n"] == {"train": 1200, "holdout": 570, "synthetic": 1001}
     assert audit["findings"][0]["threshold"]["value"] == 0.05
     assert "details" not in audit["findings"][0]
@@ -209,7 +211,7 @@ def test_a_digest_of_the_cohort_does_not_leave() -> None:
     assert extract["parents"] == {"policy": "p" * 64}
     assert "c" * 64 not in json.dumps(extract)
     audit = {"findings": [], "digests": {"cohort": "c" * 64, "policy": "p" * 64}}
-    assert audit_extract(audit, "a" * 64)["digests"] == {"cohort": "withheld", "policy": "p" * 64}
+    assert audit_extract(audit, "a" * 64)["digests"] == {"policy": "p" * 64}
 
 
 def test_a_training_record_may_name_its_policy_among_its_digests() -> None:
@@ -517,3 +519,31 @@ def test_paths_are_told_from_fractions_and_addresses() -> None:
 
 def test_markup_in_a_policy_stays_text() -> None:
     assert line("x <script>\n| [a](b)") == "x &lt;script&gt; \\| \\[a\\](b)"
+
+
+def test_words_that_a_private_store_holds_are_not_sealed(
+    signed: Path, tmp_path: Path, key: Ed25519PrivateKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seal(signed, tmp_path / "pack", NOW, key=key)
+    evidence = read_json(tmp_path / "pack" / "evidence" / "typed_texts.json")
+    assert evidence["compared_with"] is None
+    assert evidence["told"].startswith("typed texts were not compared with the private headers, because")
+
+    def hit(run_folder: Path, policy: object, approvals: tuple[Approval, ...]) -> object:
+        assert [approval.by for approval in approvals] == ["Ada Approver", "Ben Botham"]
+        raise ApprovalError("approvals.jsonl line 1: the statement resembles a private PatientName")
+
+    monkeypatch.setattr("synthrelease.release.sealing.require_no_private_value", hit)
+    with pytest.raises(ApprovalError, match="line 1"):
+        seal(signed, tmp_path / "out" / "again", NOW, key=key)
+    assert leftovers(tmp_path / "out") == []
+
+
+def test_words_that_were_replaced_do_not_leave(signed: Path, tmp_path: Path, key: Ed25519PrivateKey) -> None:
+    approve(signed, "Ada Approver", "privacy officer", "In other words.", NOW, again=True)
+    record = seal(signed, tmp_path / "pack", NOW, key=key)
+    verify(tmp_path / "pack", record.root_digest, NOW, key.public_key())
+    approvals = (tmp_path / "pack" / "evidence" / "approvals.jsonl").read_text(encoding="utf-8")
+    assert "In other words." in approvals
+    assert not any(b"I read the report." in p.read_bytes() for p in (tmp_path / "pack").rglob("*") if p.is_file())
+    assert record.approvers == ("Ben Botham", "Ada Approver")

@@ -145,6 +145,10 @@ def test_the_commands_of_an_unsigned_pack_check_its_files(unsigned_pack: Path) -
     done = typed(check, unsigned_pack)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "the files fit together"
+    (unsigned_pack / "data" / "EMPTY").mkdir()
+    assert typed(check, unsigned_pack).returncode != 0
+    (unsigned_pack / "data" / "EMPTY").rmdir()
+    assert typed(check, unsigned_pack).returncode == 0
     (unsigned_pack / IMAGE).write_bytes(b"other")
     assert typed(check, unsigned_pack).returncode != 0
 
@@ -171,6 +175,7 @@ TAMPERED: dict[str, Callable[[Path], Any]] = {
     "a page changed": lambda pack: _flip(pack / "TERMS.md"),
     "a file removed": lambda pack: (pack / IMAGE).unlink(),
     "a file added": lambda pack: (pack / "data" / "EXTRA").write_bytes(b"x"),
+    "an empty folder added": lambda pack: (pack / "data" / "DICOM" / "ABERNATHY").mkdir(),
     "a page added": lambda pack: (pack / "evidence" / "more.json").write_bytes(b"{}"),
     "a file renamed": lambda pack: (pack / IMAGE).rename(pack / IMAGE.replace("I0", "I1")),
     "a file became a link": lambda pack: _link(pack / "TERMS.md"),

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from synthrelease.errors import ApprovalError, IntegrityError
+from synthrelease.errors import ApprovalError, IntegrityError, UsageError
 from synthrelease.records.digests import digest_of_file, manifest_of
 from synthrelease.records.files import read_json
 from synthrelease.records.manifest import manifest_bytes
@@ -236,7 +236,13 @@ def test_a_softened_statement_is_noticed(pack: Path, name: str) -> None:
     assert caught.value.exit_code == 6
 
 
-@pytest.mark.parametrize("expect", ["0" * 64, "", "abc"])
+@pytest.mark.parametrize("expect", ["", "abc", "0" * 65, "not a digest", "0" * 11 + "\u0660", "\udcff\udcfe" * 32])
+def test_what_is_no_root_digest_is_wrong_usage(pack: Path, expect: str) -> None:
+    with pytest.raises(UsageError, match="no root digest"):
+        verify(pack, expect, NOW)
+
+
+@pytest.mark.parametrize("expect", ["0" * 64, "0" * 12])
 def test_another_root_digest_than_the_expected_one_is_refused(pack: Path, expect: str) -> None:
     with pytest.raises(IntegrityError, match="not the one expected"):
         verify(pack, expect, NOW)

@@ -116,7 +116,7 @@ def test_the_external_edition_holds_no_private_text_and_no_exact_count(external:
 
 
 def test_figures_are_rounded_outside_and_not_inside(external: str, internal: str) -> None:
-    assert "0.0123" in words(external)
+    assert "0.0071 to 0.021" in words(external)
     assert "0.01235" in words(internal)
     assert "about 2\u202f900" in words(external)
     assert "2\u202f891" in words(internal)
@@ -124,7 +124,7 @@ def test_figures_are_rounded_outside_and_not_inside(external: str, internal: str
 
 def test_a_private_text_in_a_record_stops_the_external_edition(inputs: Any) -> None:
     audit = copy.deepcopy(inputs.external.audit)
-    audit["findings"][0]["reason"] = "nearest to ZX-4711-KOWALSKI"
+    audit["findings"][0]["question"] = "nearest to ZX-4711-KOWALSKI"
     with pytest.raises(IntegrityError) as caught:
         render(Edition.EXTERNAL, replace(inputs.external, audit=audit))
     assert "KOWALSKI" not in str(caught.value)
@@ -214,12 +214,61 @@ def test_every_verdict_is_a_word(external: str) -> None:
     assert re.search(r"Is a real image in the archive.*? Pass", text)
 
 
-def test_thresholds_come_with_their_reason_and_rows_with_baseline_and_power(external: str) -> None:
+def test_thresholds_come_with_their_reason_and_rows_with_baseline_and_power(external: str, internal: str) -> None:
+    assert "five times chance; set by the review board" in words(external)
+    assert "sees from 0.011 of patients" in words(external)
+    assert "sees from 0.0105 of patients" in words(internal)
+    assert "holdout 0.009876" in words(internal)
+    assert "mirrored 97\u202f%" in words(internal)
+
+
+def test_the_external_edition_tells_verdicts_and_bounds_and_no_measured_value(inputs: Any, external: str) -> None:
     text = words(external)
-    assert "five times chance; set by the review board" in text
-    assert "holdout 0.00988" in text
-    assert "sees from 0.0105 of patients" in text
-    assert "mirrored 97\u202f%" in text
+    for secret in ("0.4123", "p 0.", "mirrored 97", "0.00988", "The upper end of the interval stays", "2,400"):
+        assert secret not in text
+    assert "lie outside of the guarantee" in text
+    audit = copy.deepcopy(inputs.external.audit)
+    audit["findings"][0]["details"] = {"rows": [4711]}
+    audit["findings"][0]["reason"] = "81 of 2891 patients"
+    assert render(Edition.EXTERNAL, replace(inputs.external, audit=audit)) == external
+
+
+def test_checks_that_are_not_required_are_folded_and_counted(external: str) -> None:
+    assert "<summary>1 further check, not required: 1 inconclusive</summary>" in external
+    assert external.index("Inferred?") < external.index("<summary>1 further check")
+
+
+def test_an_audit_tells_its_power_its_history_and_remarks(inputs: Any) -> None:
+    power = {
+        "alpha": 0.05,
+        "power": 0.8,
+        "copy_rate": [{"check": "near_copies", "detectable": 0.0103, "threshold": 0.01, "images_needed": 314}],
+        "membership": [
+            {"false_positive_rate": 0.1, "resolvable": True, "others_needed": 29, "against": 0.2, "detectable": 0.31},
+            {
+                "false_positive_rate": 0.01,
+                "resolvable": False,
+                "others_needed": 299,
+                "against": 0.05,
+                "detectable": None,
+            },
+        ],
+        "largest_epsilon": {"provable": 3.277, "claimed": 8.0, "can_refute_claim": False},
+        "add": ["229 more held-out patients: membership at 1 % false positives"],
+    }
+    prior = {"count": 3, "same_archive": 2, "same_question": 1, "verdicts": {"fail": 2, "pass": 1}, "chain": "e" * 64}
+    audit = {**inputs.external.audit, "power": power, "prior_audits": prior, "remarks": ["Grey values differ."]}
+    inside = words(render(Edition.INTERNAL, replace(inputs.internal, audit=audit)))
+    outside = words(render(Edition.EXTERNAL, replace(inputs.external, audit=audit)))
+    for text in (inside, outside):
+        assert "not resolvable needs 299 held-out patients" in text
+        assert "cannot refute the claim of 8" in text
+        assert "3 earlier audits of these patients recorded here (2 fail, 1 pass); 2 of this archive, 1 of them" in text
+        assert "Grey values differ." in text
+    assert "229 more held-out patients" in inside
+    assert "229" not in outside, "it would tell the exact number of held-out patients"
+    assert "1.03" in inside
+    assert "1.03" not in outside
 
 
 def test_epsilon_is_translated_into_what_an_attack_may_reach(external: str) -> None:

@@ -84,7 +84,7 @@ def test_numbers_read_as_a_person_would_write_them(value: Any, digits: int, text
 def test_counts_of_synthetic_images_are_exact_in_both_editions() -> None:
     for edition in Edition:
         assert Figures(edition).count(3001, real=False) == "3\u202f001"
-    assert Figures(Edition.EXTERNAL).count(57) == "57"
+    assert Figures(Edition.EXTERNAL).count(57) == "fewer than 100"
 
 
 @pytest.mark.parametrize(

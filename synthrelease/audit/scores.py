@@ -1,0 +1,71 @@
+"""How good predictions are: AUROC over classes and Dice over segments, also under bootstrap weights of patients."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from synthrelease.audit.intervals import auc, auc_resampled, patient_resamples
+
+Array = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+
+RESAMPLES = 500
+SMALLEST = 1.0
+"""Area in pixels from which a real mask counts as present; Dice of a smaller one is a matter of luck."""
+
+
+def patient_weights(patient: IntArray, rng: np.random.Generator, resamples: int = RESAMPLES) -> Array:
+    """(B, N) bootstrap weights of images, drawn by patient."""
+    _, index = np.unique(patient, return_inverse=True)
+    return patient_resamples(int(index.max()) + 1, resamples, rng)[:, index]
+
+
+def macro_auc(scores: Array, labels: IntArray, classes: Sequence[int]) -> float:
+    """Mean one-against-rest AUROC.
+
+    Args:
+        scores: (N, C) class probabilities. labels: (N,). classes: Those that are averaged.
+    """
+    return float(np.mean([auc(scores[labels == c, c], scores[labels != c, c]) for c in classes]))
+
+
+def macro_auc_resampled(scores: Array, labels: IntArray, classes: Sequence[int], weights: Array) -> Array:
+    """The same under (B, N) bootstrap weights: (B,)."""
+    draws = []
+    for c in classes:
+        inside = labels == c
+        draws.append(auc_resampled(scores[inside, c], scores[~inside, c], weights[:, inside], weights[:, ~inside]))
+    return np.asarray(np.mean(draws, axis=0))
+
+
+def dice(score: npt.NDArray[np.float32], truth: npt.NDArray[np.float32]) -> Array:
+    """Dice by image and segment, both at threshold one half; NaN where the segment is absent from the truth.
+
+    Args:
+        score: (N, K, H, W) coverage. truth: (N, K, H, W) coverage.
+
+    Returns:
+        (N, K) float64.
+    """
+    predicted, real = score >= 0.5, truth >= 0.5
+    area = real.sum((2, 3))
+    overlap = 2.0 * (predicted & real).sum((2, 3))
+    value = overlap / np.maximum(predicted.sum((2, 3)) + area, 1)
+    return np.where(area >= SMALLEST, value, np.nan)
+
+
+def mean_dice(values: Array, weights: Array) -> Array:
+    """Weighted mean over images of each segment, then over segments: (N, K), (B, N) to (B,)."""
+    known = ~np.isnan(values)
+    total = weights @ np.where(known, values, 0.0)
+    count = weights @ known.astype(np.float64)
+    by_segment = np.where(count > 0, total / np.maximum(count, 1e-9), np.nan)
+    return np.asarray(np.nanmean(by_segment[:, known.any(axis=0)], axis=1))
+
+
+def dice_by_segment(values: Array, segments: Sequence[str]) -> dict[str, float]:
+    """Mean Dice of each segment that is present somewhere."""
+    return {s: float(np.nanmean(values[:, k])) for k, s in enumerate(segments) if not np.isnan(values[:, k]).all()}

@@ -1,0 +1,96 @@
+"""The last steps of every audit, of a run or of folders: measure, judge, count, and write everything down."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from synthrelease.audit.case import AuditCase
+from synthrelease.audit.duplicates import set_aside_duplicates
+from synthrelease.audit.profile import Profile
+from synthrelease.audit.runner import run_audit
+from synthrelease.audit.self_test import self_test
+from synthrelease.records.digests import digest_of_file
+from synthrelease.records.files import atomic_write_json
+from synthrelease.records.runs import Run
+from synthrelease.release.extracts import audit_extract
+from synthrelease.workflow.desk import Desk, threads
+from synthrelease.workflow.prior import Asked, add_audit, prior_audits
+
+
+@dataclass(frozen=True)
+class Matter:
+    """One audit: what is judged, by what, and what is known of it.
+
+    Attributes:
+        run: Folder of everything that is written.
+        case: What is judged. profile: By what. seed: Of everything random.
+        digests: Of what is judged, for audit.json.
+        chain: Where audits are counted. asked: What this one is about.
+        inputs: Further JSON-like values on which measurements depend.
+        remarks: What the reader must know of the input, a sentence each.
+        private: Texts that no public record may hold.
+        ledger: What the cohort has spent, for the reports.
+        unchanged: Raises when the input is no longer what was measured; asked before anything is written.
+    """
+
+    run: Run
+    case: AuditCase
+    profile: Profile
+    seed: int
+    digests: Mapping[str, str]
+    chain: Path
+    asked: Asked
+    inputs: Any = None
+    remarks: Sequence[str] = ()
+    private: Sequence[str] = field(default_factory=tuple)
+    ledger: Mapping[str, Any] | None = None
+    unchanged: Callable[[], None] = lambda: None
+
+
+def judge_matter(desk: Desk, matter: Matter) -> dict[str, Any]:
+    """Measure and judge; writes audit.json, its coarse extract, the private annex and both reports."""
+    from synthrelease.report.writing import write_reports
+
+    run = matter.run
+    prior = prior_audits(matter.chain, matter.asked)
+    with threads(desk.threads):
+        record, annex = run_audit(
+            _asked_for(matter),
+            matter.profile,
+            matter.seed,
+            progress=desk.progress,
+            digests=matter.digests,
+            keep=run.folder / "audit-progress.private",
+            inputs=matter.inputs,
+            prior=prior,
+        )
+    matter.unchanged()
+    value = replace(record, remarks=tuple(matter.remarks)).to_json()
+    atomic_write_json(run.audit, value)
+    atomic_write_json(run.annex, annex.to_json())
+    digest = digest_of_file(run.audit)
+    atomic_write_json(run.external_audit, audit_extract(value, digest, matter.private))
+    add_audit(matter.chain, matter.asked, value, digest)
+    desk.progress.stage("writing the reports")
+    write_reports(run, matter.case, annex, ledger=matter.ledger)
+    return value
+
+
+def self_test_matter(desk: Desk, matter: Matter) -> dict[str, Any]:
+    """Plant known leaks in copies of the archive and judge those; writes self-test.json, and no verdict on the archive."""
+    with threads(desk.threads):
+        record = self_test(
+            set_aside_duplicates(_asked_for(matter)), matter.profile, matter.seed, progress=desk.progress
+        )
+    matter.unchanged()
+    value = {**record.to_json(), "digests": dict(matter.digests)}
+    atomic_write_json(matter.run.self_test, value)
+    return value
+
+
+def _asked_for(matter: Matter) -> AuditCase:
+    """The case, looked at in the features that the profile names."""
+    return replace(matter.case, extractor=matter.profile.extractor.choice())

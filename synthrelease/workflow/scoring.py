@@ -1,0 +1,133 @@
+"""Membership scores from a trained generator, for the audit, which does not know generators.
+
+    diffusion    denoising loss at four noise levels, with the same noise for every image (Carlini et al. 2023), and
+                 the norm of the score of the clean image at three small ones, one query each (SimA, 2025)
+    moments      log density of the image's features under the class's Gaussian
+    others       minus the loss of each player that sees real images (a critic's judgement: LOGAN, 2019), with the same
+                 randomness for every image
+
+The scores touch real images and leave the house in no form but the audit's verdict: what audit.json says of them is
+outside the differential privacy of the release, as is all of an audit on real images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from synthrelease.audit.case import AuditCase, Scorer
+from synthrelease.audit.images import ImageSet
+from synthrelease.generators.diffusion.model import DiffusionGenerator, pictures
+from synthrelease.generators.moments.model import MomentsGenerator
+from synthrelease.generators.protocol import Batch, Generator, Player
+from synthrelease.generators.registry import load_generator
+from synthrelease.records.runs import Run
+
+Array = npt.NDArray[np.float64]
+
+NOISE_LEVELS = (0.1, 0.3, 0.8, 2.0)
+"""Around the levels that training draws most; memorised images differ least from others in pure noise and in none."""
+
+NORM_LEVELS = (0.05, 0.1, 0.2)
+DRAWS = 4
+SEED = 20260106
+CHUNK = 64
+
+
+def with_model(case: AuditCase, run: Run) -> AuditCase:
+    """The case with what only the house has: scores from the run's checkpoint, and the claim that training made.
+
+    Raises:
+        IntegrityError: The checkpoint is damaged.
+    """
+    privacy: dict[str, Any] = run.read(run.training, "train")["privacy"]
+    return replace(
+        case,
+        scorer=scorer_of(load_generator(run.checkpoint)),
+        claimed_epsilon=privacy.get("epsilon"),
+        claimed_delta=privacy.get("delta"),
+    )
+
+
+def scorer_of(generator: Generator) -> Scorer | None:
+    """Membership scores that the generator gives to images; None where it can say nothing of a real image."""
+    if isinstance(generator, DiffusionGenerator):
+        return _scores(lambda images: _denoising(generator, images))
+    if isinstance(generator, MomentsGenerator):
+        return _scores(lambda images: {"log_density": _log_density(generator, images)})
+    players = [player for player in generator.players() if player.sees_real]
+    if not players:
+        return None
+    return _scores(lambda images: {f"{player.name}_loss": -_mean_loss(player, images) for player in players})
+
+
+def _scores(score: Callable[[Batch], dict[str, Tensor]]) -> Scorer:
+    """A scorer that reads an image set in chunks."""
+
+    def scorer(images: ImageSet) -> dict[str, Array]:
+        parts: dict[str, list[Array]] = {}
+        with torch.no_grad():
+            for batch in _batches(images):
+                for name, values in score(batch).items():
+                    parts.setdefault(name, []).append(values.double().numpy())
+        return {name: np.concatenate(values) for name, values in parts.items()}
+
+    return scorer
+
+
+def _batches(images: ImageSet) -> Iterator[Batch]:
+    for start in range(0, len(images), CHUNK):
+        rows = slice(start, start + CHUNK)
+        yield Batch(
+            torch.from_numpy(np.ascontiguousarray(images.images[rows])),
+            torch.from_numpy(np.ascontiguousarray(images.masks[rows], dtype=np.float32)),
+            torch.from_numpy(images.labels[rows]),
+        )
+
+
+def _denoising(generator: DiffusionGenerator, batch: Batch) -> dict[str, Tensor]:
+    """Scores of the image channel; masks may be missing and would then tell of that alone."""
+    clean = pictures(batch)
+    denoiser = generator.denoiser.eval()
+    found: dict[str, Tensor] = {}
+    for level in NOISE_LEVELS:
+        rng = torch.Generator().manual_seed(SEED)
+        loss = torch.zeros(len(clean), dtype=torch.float64)
+        for _ in range(DRAWS):
+            noise = torch.randn(1, *clean.shape[1:], generator=rng)
+            denoised = denoiser(clean + level * noise, torch.full((len(clean),), level), batch.labels)
+            loss += ((denoised - clean)[:, 0] ** 2).mean(dim=(1, 2)).double()
+        found[f"denoising_loss_{level:g}"] = -loss / DRAWS
+    norms = torch.zeros(len(clean), dtype=torch.float64)
+    for level in NORM_LEVELS:
+        moved = denoiser(clean, torch.full((len(clean),), level), batch.labels) - clean
+        norms += moved[:, 0].flatten(1).norm(dim=1).double() / level**2
+    found["score_norm"] = -norms
+    return found
+
+
+def _log_density(generator: MomentsGenerator, batch: Batch) -> Tensor:
+    """Up to a constant; directions in which the covariance is flat are left out."""
+    state = generator.state()
+    features = torch.from_numpy(generator.basis.features(batch.images.numpy(), batch.masks.numpy()))
+    whitened = (features - state["means"][batch.labels]) @ torch.linalg.pinv(state["root"], rtol=1e-6).T
+    density: Tensor = -0.5 * (whitened**2).sum(dim=1)
+    return density
+
+
+def _mean_loss(player: Player, batch: Batch) -> Tensor:
+    """(N,) loss over a few draws; every image meets the same randomness, hence one at a time."""
+    player.module.eval()
+    losses = torch.zeros(len(batch.labels), dtype=torch.float64)
+    for i in range(len(batch.labels)):
+        one = Batch(batch.images[i : i + 1], batch.masks[i : i + 1], batch.labels[i : i + 1])
+        rng = torch.Generator().manual_seed(SEED)
+        for _ in range(DRAWS):
+            losses[i] += player.loss(player.module, player.draw(one, rng)).double().sum() / DRAWS
+    return losses
