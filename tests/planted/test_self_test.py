@@ -33,7 +33,8 @@ def few_plants():
         for module in ("case", "self_test", "checks.mask_copies"):
             patch.setattr(f"{AUDIT}.{module}.PLANTS", 8)
         patch.setattr(f"{AUDIT}.self_test.INNOCENT", 40)
-        patch.setattr(f"{AUDIT}.checks.near_copies.COVERED", COVERED)
+        patch.setattr(f"{AUDIT}.checks.near_copies.CORE", COVERED)
+        patch.setattr(f"{AUDIT}.checks.near_copies.FINE", ())
         patch.setattr(f"{AUDIT}.checks.near_copies.BEYOND", ())
         patch.setattr(f"{AUDIT}.checks.neighbour_permutation.PLANTED", COVERED)
         patch.setattr(f"{AUDIT}.checks.neighbour_permutation.REPETITIONS", 2)

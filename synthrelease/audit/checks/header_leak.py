@@ -20,6 +20,7 @@ from synthrelease.audit.headers.plants import Outgoing, Samples, recall
 from synthrelease.audit.headers.tokens import joined, tokens
 from synthrelease.audit.measurement import Explanation, Measurement, unable
 from synthrelease.audit.parallel import over_files
+from synthrelease.dicom.opening import quiet
 from synthrelease.dicom.release.settings import ArchiveSettings
 from synthrelease.dicom.release.templates import release_templates
 from synthrelease.dicom.segments import SEGMENTS
@@ -57,11 +58,15 @@ class HeaderLeak:
         """Count outgoing files with a hit; plant real values in copies of an outgoing file to measure the scan."""
         if case.real_folder is None or case.synthetic_folder is None:
             return unable(NAME, Direction.LOWER, "the folders of the private and of the synthetic files were not given")
+        with quiet():
+            return self._scan(case, case.real_folder, case.synthetic_folder, rng)
+
+    def _scan(self, case: AuditCase, real: Path, synthetic: Path, rng: np.random.Generator) -> Measurement:
         scan = Scan(case.expectation)
-        sources = scan.learn(case.real_folder)
-        outgoing = files_below(case.synthetic_folder)
+        sources = scan.learn(real)
+        outgoing = files_below(synthetic)
         said_of_each = over_files(
-            partial(said_in, folder=case.synthetic_folder, expectation=case.expectation), outgoing, enough=ENOUGH
+            partial(said_in, folder=synthetic, expectation=case.expectation), outgoing, enough=ENOUGH
         )
         judged = scan.judge(outgoing, said_of_each)
         leaking, sample = judged.leaking, judged.clean
@@ -70,7 +75,7 @@ class HeaderLeak:
             side = "private" if not sources else "synthetic"
             reason = f"not applicable: the {side} folder holds no DICOM file, so there are no headers to compare"
             return unable(NAME, Direction.LOWER, reason, not_applicable=True, n=n)
-        planted = scan.recall(sample, case.synthetic_folder, rng) if sample is not None else {}
+        planted = scan.recall(sample, synthetic, rng) if sample is not None else {}
         missed = tuple(name for name, share in planted.items() if share < 1)
         # Which attributes coincide with the policy says something of the cohort; it stays in the details, at home.
         kept = {
