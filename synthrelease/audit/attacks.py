@@ -13,8 +13,8 @@ All work on logarithms and counts, never on exp(-d^2), which is zero for every i
 
 A patient's score is the largest over their images. The reference h runs over holdout patients, for everybody over one
 patient fewer than there are: holdout patients cannot see themselves, training patients are spared one in turn. Axes
-and radius come from synthetic and holdout images, half each, never from training images: a member would otherwise be
-known by how well the axes fit it.
+and radius come from synthetic images alone: whoever of the real patients they were fitted on would be known by how well
+they fit.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from synthrelease.audit.intervals import ExponentialTail
+from synthrelease.audit.intervals import ExponentialTail, holm
 from synthrelease.audit.search import Matches
 from synthrelease.features.descriptors import fisher_z
 
@@ -72,6 +72,50 @@ def _p(null: ExponentialTail, scores: Array) -> Array:
     """The rank among the null where it is fine enough, which is exact; the conservative tail beyond it."""
     above = len(null.body) - np.searchsorted(null.body, scores, side="left")
     return np.asarray(np.minimum(null.p(scores), (1.0 + above) / (len(null.body) + 1.0)))
+
+
+ALPHA = 0.05
+DECOY_ALPHA = 0.01
+"""Level of decoy flags: three checks look at decoys, and an innocent archive is not to be held up by them."""
+
+BEYOND_DECOYS = 1000.0
+"""A copy counts in spite of a decoy flag where its p-value is that much smaller: the doubt is about the tail's end."""
+
+
+@dataclass(frozen=True)
+class Flags:
+    """What the p-values of images towards train and, as a control, towards the holdout come to.
+
+    Attributes:
+        copies: Images flagged, after Holm over the archive. decoys: Images flagged as copies of holdout patients.
+        smallest: Smallest p-value towards train, corrected for the number of images.
+        unable: Why the test cannot be believed at all; empty: it can.
+        doubt: Why it cannot clear the archive; empty: it can.
+    """
+
+    copies: int
+    decoys: int
+    smallest: float
+    unable: str
+    doubt: str
+
+    @classmethod
+    def of(cls, p: Array, decoy_p: Array) -> Self:
+        """From (M,) p-values before correction for the number of images."""
+        count = len(p)
+        copies = int(np.sum(np.array(holm(p.tolist())) <= ALPHA))
+        decoys = int(np.sum(decoy_p * count <= DECOY_ALPHA))
+        unable = doubt = ""
+        if decoys:
+            doubt = (
+                f"{decoys} synthetic images were flagged as copies of holdout patients, whom the generator never saw: "
+                "the model of what strangers look like does not hold here, or the holdout was not held out"
+            )
+            if not copies or float(p.min()) * BEYOND_DECOYS > float(decoy_p.min()):
+                unable = doubt
+        elif copies:
+            doubt = f"{copies} of {count} synthetic images are flagged: a person must look at the pairs in the annex"
+        return cls(copies, decoys, min(1.0, float(p.min()) * count), unable, doubt)
 
 
 @dataclass(frozen=True)

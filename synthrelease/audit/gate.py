@@ -112,6 +112,8 @@ def _judge_one(
         beyond, within = good < limit.value, bad >= limit.value
     if (p_adjusted <= alpha) if p_adjusted is not None else beyond:
         return say(Verdict.FAIL, measurement.note)
+    if measurement.doubt:
+        return say(Verdict.INCONCLUSIVE, f"{measurement.doubt}. {measurement.note}")
     if measurement.controls_missed:
         missed = ", ".join(measurement.controls_missed)
         return say(Verdict.INCONCLUSIVE, f"planted leaks were not found well enough ({missed}). {measurement.note}")

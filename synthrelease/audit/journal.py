@@ -18,8 +18,7 @@ from typing import Any
 
 import numpy as np
 
-import synthrelease.audit
-import synthrelease.features
+import synthrelease
 from synthrelease.audit.case import AuditCase
 from synthrelease.audit.images import ImageSet
 from synthrelease.audit.measurement import Excess, Measurement
@@ -142,5 +141,5 @@ def _add(digest: Any, side: ImageSet | None) -> None:
 @cache
 def _code() -> str:
     """Digest of the modules that measure: a check that was changed measures anew, whatever the version says."""
-    folders = [Path(package.__path__[0]) for package in (synthrelease.audit, synthrelease.features)]
-    return digest_of([digest_of_file(path) for folder in folders for path in sorted(folder.rglob("*.py"))])
+    folder = Path(synthrelease.__path__[0])
+    return digest_of([digest_of_file(path) for path in sorted(folder.rglob("*.py"))])

@@ -61,6 +61,7 @@ class Measurement:
         excess: Evidence that the statistic is above the threshold of the profile, where that is the null.
         unable: Why nothing could be decided (public text); empty when it could.
         not_applicable: The question does not arise here (no DICOM headers, no masks), for the reason in ``unable``.
+        doubt: Why the check cannot pass although nothing failed (public text): a flag that nobody has looked at yet.
         controls_missed: Planted leaks that the check did not find well enough to be believed when it finds nothing.
         fallback: The statistic belongs to the profile's fallback threshold, not to the main one.
         note: One sentence of public text on what was seen.
@@ -75,6 +76,7 @@ class Measurement:
     excess: Excess | None = None
     unable: str = ""
     not_applicable: bool = False
+    doubt: str = ""
     controls_missed: tuple[str, ...] = ()
     fallback: bool = False
     note: str = ""

@@ -96,9 +96,14 @@ def membership_measurement(scores: Scores, counts: dict[str, int], rng: np.rando
     low = lower_bound(hits[worst], members, 1.0 - 0.05 / len(attacks))
     if measurable <= MEASURABLE:
         note += f": measurable, more than of non-members (Fisher p = {measurable:.2g})"
+    dead = [
+        name for name in attacks if not np.all(np.isfinite(scores[name][0])) or not np.ptp(np.concatenate(scores[name]))
+    ]
     broken = [name for name in attacks if controls[name][1] * len(attacks) < CONTROL_ERROR]
     unable = ""
-    if broken:
+    if dead:
+        unable = f"the attack {dead[0]} gives everybody the same score, or none: it measures no membership"
+    elif broken:
         unable = (
             f"the attack {broken[0]} tells halves of the members apart, who are all members: it measures no membership"
         )

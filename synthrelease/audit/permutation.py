@@ -117,7 +117,7 @@ def with_plants(
     """The same matches with ``count`` synthetic images replaced by planted copies, drawn over all kinds."""
     first = next(iter(matches))
     pool = sum(len(each[first].near) for each in plants)
-    chosen = rng.permutation(pool)[:count]
+    chosen = np.resize(rng.permutation(pool), count)  # again from the start where more are wanted than there are
     places = rng.permutation(len(matches[first].near))[: len(chosen)]
     replaced = {}
     for name, own in matches.items():

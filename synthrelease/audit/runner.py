@@ -18,7 +18,7 @@ import numpy as np
 
 from synthrelease.audit.case import AuditCase
 from synthrelease.audit.checks import CHECKS
-from synthrelease.audit.copies import CopyTest, margins
+from synthrelease.audit.checks.near_copies import image_p
 from synthrelease.audit.duplicates import set_aside_duplicates
 from synthrelease.audit.gate import SPLIT, judge, overall
 from synthrelease.audit.journal import Journal, Measured, key_of, measurement_of, plain
@@ -175,41 +175,45 @@ def _measured(
         if found is None:
             progress.step(number - 1, f"at {check.id}")
             started = time.monotonic()
-            measurement = _measure(check, case, seed)
+            measurement, broke = _measure(check, case, seed)
             found = Measured(measurement, time.monotonic() - started)
-            if journal is not None:
+            # What broke for want of memory or room is asked again when the audit goes on.
+            if journal is not None and not broke:
                 journal.write(check.id, found)
         measured[check], seconds[check.id] = found.measurement, found.seconds
         progress.step(number, f"{check.id} {found.seconds:.1f} s")
     return measured, seconds
 
 
-def _measure(check: Check, case: AuditCase, seed: int) -> Measurement:
-    """One check with its own stream of randomness, so that leaving one out does not change the others."""
+def _measure(check: Check, case: AuditCase, seed: int) -> tuple[Measurement, bool]:
+    """One check with its own stream of randomness, so that leaving one out does not change the others.
+
+    Returns:
+        What it found, and whether it broke.
+    """
     rng = np.random.default_rng(np.random.SeedSequence([seed, zlib.crc32(check.id.encode())]))
     try:
         # Through JSON and back, so that a measurement is the same whether it was kept or not.
-        return measurement_of(plain(check.measure(case, rng)))
+        return measurement_of(plain(check.measure(case, rng))), False
     except Exception as error:
         # Only the kind of error is told: its text may hold a private value. A check that broke decides nothing.
-        return unable(check.id, Direction.LOWER, f"the check could not run ({type(error).__name__})", n=case.counts)
+        reason = f"the check could not run ({type(error).__name__})"
+        return unable(check.id, Direction.LOWER, reason, n=case.counts), True
 
 
 def _annex(case: AuditCase) -> InternalAnnex:
     """The synthetic images that look most like a training patient, beside that patient and the nearest holdout one."""
     if holdout_missing(case) or len(case.synthetic) < 30 or case.holdout is None:
         return InternalAnnex()
-    search, patients = case.search("whole"), case.patients
-    synthetic = search.synthetic["whole"]
-    p = CopyTest.towards_train(synthetic, search.holdout["whole"]).p(margins(synthetic))
+    comparison, trained = case.search("whole").comparison, case.patients.train_count
+    p = image_p(case)
     pairs = []
     for i in np.argsort(p, kind="stable")[:LOOK_ALIKES]:
-        who = synthetic.who[i]
-        trained = [int(w) for w in who if w < patients.train_count]
-        held = [int(w) for w in who if w >= patients.train_count]
-        if not trained or not held:
-            continue
-        near, far = (search.comparison.sighting(case.synthetic, int(i), side[0]) for side in (trained, held))
+        alike = np.concatenate(
+            [t.max(axis=(0, 1))[None] for _, t in comparison.similarity(case.synthetic.take(np.array([i])))]
+        )[0]
+        columns = int(alike[:trained].argmax()), trained + int(alike[trained:].argmax())
+        near, far = (comparison.sighting(case.synthetic, int(i), column) for column in columns)
         pairs.append(
             LookAlike(
                 int(case.synthetic.rows[i]),

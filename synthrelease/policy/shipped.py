@@ -21,7 +21,8 @@ def shipped_file(kind: str, name: str) -> Path:
         UsageError: Neither a file nor a shipped name; lists the shipped ones.
     """
     direct = Path(name)
-    if direct.is_file():
+    # A bare name is a shipped one: a file that lies about under the same name must not stand in for it.
+    if direct.is_file() and (direct.suffix or len(direct.parts) > 1):
         return direct
     stem = direct.name.removesuffix(".yaml")
     for home in _HOMES:

@@ -16,6 +16,10 @@ TOLERANCE = 2.0 / 255.0 + 1e-4
 """One step of an 8-bit grey scale over [-1, 1]: storing an image again may move a pixel by that much."""
 
 
+BLANK = 1e-3
+"""Standard deviation (grey range 2) at which a picture shows nothing: two blank pictures are nobody's."""
+
+
 class ExactCopies:
     """Decoded pixels equal, byte for byte as stored or to within one grey level in any of eight orientations."""
 
@@ -59,6 +63,11 @@ class ExactCopies:
 def _copies(synthetic: ImageSet, real: ImageSet) -> tuple[list[int], list[int]]:
     """Synthetic images whose stored pixels are a real image's, and those equal at audit resolution."""
     known = {digest for digest in real.digests if digest}
-    stored = [i for i, digest in enumerate(synthetic.digests) if digest in known]
-    pixels, _ = equal_pairs(synthetic.small, real.small, TOLERANCE)
-    return stored, [int(i) for i in pixels]
+    textured = synthetic.images.std(axis=(1, 2, 3)) > BLANK
+    stored = [i for i, digest in enumerate(synthetic.digests) if digest in known and textured[i]]
+    shown = np.flatnonzero(synthetic.small.std(axis=(1, 2)) > BLANK)
+    seen = np.flatnonzero(real.small.std(axis=(1, 2)) > BLANK)
+    if not len(shown) or not len(seen):
+        return stored, []
+    pixels, _ = equal_pairs(synthetic.small[shown], real.small[seen], TOLERANCE)
+    return stored, [int(shown[i]) for i in pixels]

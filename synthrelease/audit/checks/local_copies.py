@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from synthrelease.audit.case import AuditCase
-from synthrelease.audit.copies import CopyTest, margins
-from synthrelease.audit.intervals import holm, lower_bound, upper_bound
+from synthrelease.audit.copies import ALPHA, CopyTest, Flags, margins
+from synthrelease.audit.intervals import lower_bound, upper_bound
 from synthrelease.audit.measurement import Explanation, Measurement, holdout_missing, unable
 from synthrelease.audit.search import Matches
 from synthrelease.features.patches import WINDOW, least_piece
@@ -18,7 +18,6 @@ from synthrelease.records.findings import Baseline, Criterion, Direction, Power,
 
 Array = npt.NDArray[np.float64]
 
-ALPHA = 0.05
 MINIMUM_SYNTHETIC = 30
 SQUARE = 0.25
 """Side of the planted squares as a share of the image's."""
@@ -100,8 +99,8 @@ class LocalCopies:
             return unable(NAME, Direction.LOWER, reason, n=case.counts)
         search, tests = case.search("parts"), _Tests.of(case)
         p = tests.p(search.synthetic)
-        copies = int(np.sum(np.array(holm(p.tolist())) <= ALPHA))
-        decoys = int(np.sum(_Tests.of(case, towards_train=False).p(search.synthetic) * count <= ALPHA))
+        flags = Flags.of(p, _Tests.of(case, towards_train=False).p(search.synthetic))
+        copies, decoys = flags.copies, flags.decoys
 
         squares = least <= SQUARE
         covered = (HALF, *(COVERED_SQUARES if squares else ()))
@@ -123,8 +122,9 @@ class LocalCopies:
             Baseline(holdout=decoys / count, random=0.0),
             Power(upper_bound(0, count) / worst if worst > 0 else None, "share of synthetic images", recall),
             case.counts,
-            p_value=min(1.0, float(p.min()) * count),
-            unable=_falsified(decoys),
+            p_value=flags.smallest,
+            unable=flags.unable,
+            doubt=flags.doubt,
             controls_missed=tuple(sorted(n for n in covered if recall.get(n, 0.0) < 0.5)),
             note=note,
             details={
@@ -136,12 +136,3 @@ class LocalCopies:
                 "least_piece_share_of_side": least,
             },
         )
-
-
-def _falsified(decoys: int) -> str:
-    if not decoys:
-        return ""
-    return (
-        f"{decoys} synthetic images were flagged as holding pieces of holdout patients, whom the generator never saw: the "
-        "model of what strangers look like does not hold here, or the holdout was not held out"
-    )

@@ -8,13 +8,12 @@ import numpy as np
 import numpy.typing as npt
 
 from synthrelease.audit.case import AuditCase
-from synthrelease.audit.copies import FusedCopyTest
-from synthrelease.audit.intervals import holm, lower_bound, upper_bound
+from synthrelease.audit.copies import ALPHA, Flags, FusedCopyTest
+from synthrelease.audit.intervals import lower_bound, upper_bound
 from synthrelease.audit.measurement import Explanation, Measurement, holdout_missing, unable
 from synthrelease.audit.search import Matches
 from synthrelease.records.findings import Baseline, Criterion, Direction, Power, Statistic
 
-ALPHA = 0.05
 MINIMUM_SYNTHETIC = 30
 CORE = ("exact", "gain", "inversion", "blur", "hflip", "rot90", "shift_1", "shift_8", "composite")
 FINE = ("noise_5_percent", "rotate_5", "zoom", "mix_70")
@@ -82,8 +81,8 @@ class NearCopies:
         synthetic, holdout = search.synthetic, search.holdout
         test = FusedCopyTest.towards_train(synthetic, holdout)
         p = test.p(synthetic)
-        copies = int(np.sum(np.array(holm(p.tolist())) <= ALPHA))
-        decoys = int(np.sum(FusedCopyTest.towards_holdout(synthetic, holdout).p(synthetic, -1) * count <= ALPHA))
+        flags = Flags.of(p, FusedCopyTest.towards_holdout(synthetic, holdout).p(synthetic, -1))
+        copies, decoys = flags.copies, flags.decoys
 
         recall: dict[str, float] = {}
         worst = 0.0
@@ -113,18 +112,10 @@ class NearCopies:
             Baseline(holdout=decoys / count, random=0.0),
             Power(upper_bound(0, count) / worst if worst > 0 else None, "share of synthetic images", recall),
             case.counts,
-            p_value=min(1.0, float(p.min()) * count),
-            unable=_falsified(decoys),
+            p_value=flags.smallest,
+            unable=flags.unable,
+            doubt=flags.doubt,
             controls_missed=missed,
             note=note,
             details=details,
         )
-
-
-def _falsified(decoys: int) -> str:
-    if not decoys:
-        return ""
-    return (
-        f"{decoys} synthetic images were flagged as copies of holdout patients, whom the generator never saw: the model "
-        "of what strangers look like does not hold here, or the holdout was not held out"
-    )
