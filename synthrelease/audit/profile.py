@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from synthrelease.errors import PolicyError
 from synthrelease.features.extractors import ExtractorChoice
-from synthrelease.policy.shipped import shipped_file
+from synthrelease.policy.shipped import is_shipped, shipped_file
 from synthrelease.policy.strict_yaml import Problem, dotted, read_yaml
 from synthrelease.records.findings import Threshold
 
@@ -122,11 +122,15 @@ def parse_profile(text: str, name: str, known: Iterable[str]) -> Profile:
 
 
 def load_profile(name: str, known: Iterable[str]) -> Profile:
-    """Read a shipped profile by name, or a file by path.
+    """Read a shipped profile by name, or a file by path, whose name then says that it is the house's own.
 
     Raises:
         UsageError: There is no such profile.
         PolicyError: It cannot be read or breaks a rule.
     """
     path: Path = shipped_file("audits", name)
-    return parse_profile(path.read_text(encoding="utf-8"), path.name, known)
+    profile = parse_profile(path.read_text(encoding="utf-8"), path.name, known)
+    if is_shipped("audits", path):
+        return profile
+    # A house may have thresholds of its own, but not under the name of those that it did not keep.
+    return profile.model_copy(update={"name": f"{profile.name} (own file)"})

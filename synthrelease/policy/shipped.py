@@ -34,3 +34,9 @@ def shipped_file(kind: str, name: str) -> Path:
         f"no file '{name}', and nothing of that name among the shipped {kind}",
         fix=f"Shipped: {', '.join(known) or 'none'}.",
     )
+
+
+def is_shipped(kind: str, path: Path) -> bool:
+    """Whether a file is one of those that came with the package, byte for byte."""
+    copies = [home / kind / path.name for home in _HOMES]
+    return any(copy.is_file() and copy.read_bytes() == path.read_bytes() for copy in copies)

@@ -69,8 +69,9 @@ def coarse_audit(audit: Mapping[str, Any]) -> dict[str, Any]:
     digests = audit.get("digests") or {}
     kept["digests"] = {name: value for name, value in digests.items() if not name.startswith(_PRIVATE_DIGESTS)}
     kept["counts"] = coarse_counts(audit.get("counts"))
-    kept["findings"] = [_finding(finding) for finding in audit["findings"]]
-    if audit.get("power"):
+    few = _few_patients(audit.get("counts"))
+    kept["findings"] = [_finding(finding, few) for finding in audit["findings"]]
+    if audit.get("power") and not few:
         kept["power"] = _power(audit["power"])
     kept["outside_of_the_guarantee"] = OUTSIDE
     return kept
@@ -80,12 +81,24 @@ def _public(name: str) -> bool:
     return "synthetic" in name or "outgoing" in name
 
 
-def _finding(finding: Mapping[str, Any]) -> dict[str, Any]:
+def _few_patients(counts: Mapping[str, Any] | None) -> bool:
+    """Whether a side has so few patients that their number is withheld: bounds are functions of it and would tell."""
+    return any(
+        isinstance(value, str) or (isinstance(value, int) and 0 < value < FEW)
+        for name, value in (counts or {}).items()
+        if name.endswith("_patients")
+    )
+
+
+def _finding(finding: Mapping[str, Any], few: bool) -> dict[str, Any]:
     kept = {name: finding[name] for name in _FINDING if name in finding}
     statistic, power = finding.get("statistic") or {}, finding.get("power") or {}
     low, high = statistic.get("low"), statistic.get("high")
     if low is not None and low == high != 0:
         low = high = None  # no bounds but an exact count, perhaps of patients
+    if few and "synthetic images" not in f"{statistic.get('name')} {power.get('unit')}":
+        low, high = (low, high) if low == high == 0 else (None, None)
+        power = {**power, "smallest_detectable": None}
     return {
         **kept,
         "statistic": {**statistic, "value": None, "low": _maybe(low), "high": _maybe(high)},

@@ -17,7 +17,7 @@ from synthrelease.records.files import atomic_write_json
 from synthrelease.records.runs import Run
 from synthrelease.release.extracts import audit_extract
 from synthrelease.workflow.desk import Desk, threads
-from synthrelease.workflow.prior import Asked, add_audit, prior_audits
+from synthrelease.workflow.prior import Asked, begin_audit, end_audit, prior_audits
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,8 @@ def judge_matter(desk: Desk, matter: Matter) -> dict[str, Any]:
     from synthrelease.report.writing import write_reports
 
     run = matter.run
-    prior = prior_audits(matter.chain, matter.asked)
+    begun = begin_audit(matter.chain, matter.asked)
+    prior = prior_audits(matter.chain, matter.asked, begun)
     with threads(desk.threads):
         record, annex = run_audit(
             _asked_for(matter),
@@ -73,7 +74,7 @@ def judge_matter(desk: Desk, matter: Matter) -> dict[str, Any]:
     atomic_write_json(run.annex, annex.to_json())
     digest = digest_of_file(run.audit)
     atomic_write_json(run.external_audit, audit_extract(value, digest, matter.private))
-    add_audit(matter.chain, matter.asked, value, digest)
+    end_audit(matter.chain, matter.asked, begun, value, digest)
     desk.progress.stage("writing the reports")
     write_reports(run, matter.case, annex, ledger=matter.ledger)
     return value
@@ -81,6 +82,8 @@ def judge_matter(desk: Desk, matter: Matter) -> dict[str, Any]:
 
 def self_test_matter(desk: Desk, matter: Matter) -> dict[str, Any]:
     """Plant known leaks in copies of the archive and judge those; writes self-test.json, and no verdict on the archive."""
+    # It tells something of the archive too, so it is counted.
+    begin_audit(matter.chain, matter.asked, "self-test")
     with threads(desk.threads):
         record = self_test(
             set_aside_duplicates(_asked_for(matter)), matter.profile, matter.seed, progress=desk.progress

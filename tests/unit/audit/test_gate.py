@@ -92,6 +92,14 @@ def test_missed_plants_turn_a_pass_but_not_a_fail_into_inconclusive():
     assert "gain" in judged["a"].reason
 
 
+def test_a_flag_that_nobody_has_looked_at_never_passes_and_never_hides_a_failure():
+    quiet = number(0.0, 0.0, 0.0, doubt="1 of 1000 synthetic images are flagged")
+    loud = number(1.0, 1.0, 1.0, doubt="1 decoy is flagged")
+    judged = judge({SPLIT: SOUND, A: quiet, B: loud}, profile(A, B))
+    assert (judged["a"].verdict, judged["b"].verdict) == (Verdict.INCONCLUSIVE, Verdict.FAIL)
+    assert "1 of 1000" in judged["a"].reason
+
+
 def test_an_unsound_split_voids_only_the_checks_that_stand_on_it():
     stands = Fake("a", needs_sound_split=True)
     split = unable("split", Direction.LOWER, "two patients on both sides")

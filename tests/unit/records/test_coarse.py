@@ -51,13 +51,27 @@ def test_no_measured_value_leaves() -> None:
     assert "outside of the differential privacy guarantee" in text
 
 
+MANY = AUDIT | {"counts": AUDIT["counts"] | {"holdout_patients": 730}}
+
+
 def test_bounds_threshold_and_verdict_do() -> None:
-    told = coarse_audit(AUDIT)
+    told = coarse_audit(MANY)
     finding = told["findings"][0]
     assert (finding["verdict"], finding["threshold"]) == ("fail", FINDING["threshold"])
     assert (finding["statistic"]["low"], finding["statistic"]["high"]) == (0.0046, 0.035)
-    assert told["counts"] == {"train_patients": 1200, "holdout_patients": "fewer than 100", "synthetic_images": 81}
+    assert told["counts"] == {"train_patients": 1200, "holdout_patients": 730, "synthetic_images": 81}
+    assert told["power"] == {"largest_epsilon": {"provable": 3.1}}
     assert told["digests"] == {"archive": "a"}
+
+
+def test_bounds_that_would_give_back_a_small_number_of_patients_stay_home() -> None:
+    told = coarse_audit(AUDIT)
+    assert told["counts"]["holdout_patients"] == "fewer than 100"
+    assert "power" not in told
+    finding = told["findings"][0]
+    assert (finding["statistic"]["high"], finding["power"]["smallest_detectable"]) == (None, None)
+    copies = {**FINDING, "power": {**FINDING["power"], "unit": "share of synthetic images"}}
+    assert coarse_audit({**AUDIT, "findings": [copies]})["findings"][0]["statistic"]["high"] == 0.035
 
 
 def test_an_exact_count_is_no_bound() -> None:
