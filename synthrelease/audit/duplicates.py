@@ -27,7 +27,7 @@ from scipy import fft, stats
 from scipy.ndimage import gaussian_filter
 
 from synthrelease.audit.case import AuditCase
-from synthrelease.audit.images import BoolArray, FloatArray, ImageSet, IntArray
+from synthrelease.audit.images import BoolArray, FloatArray, IntArray
 from synthrelease.features.descriptors import at_audit_resolution, cosine_basis, fisher_z, orientations, unit_length
 
 VERIFIED_AT = 64
@@ -136,12 +136,6 @@ def set_aside_duplicates(case: AuditCase) -> AuditCase:
     )
     kept = None if holdout is None else replace(holdout, patient=theirs).take(~crossing)
     return replace(case, train=replace(train, patient=ours), holdout=kept, duplicates=found)
-
-
-def same_on_both_sides(real: ImageSet, synthetic: ImageSet) -> float:
-    """Share of the synthetic images that equal a real one pixel by pixel: 1 where one folder was given twice."""
-    known = {image.tobytes() for image in real.images}
-    return float(np.mean([image.tobytes() in known for image in synthetic.images]))
 
 
 def _clusters(patient: IntArray, pairs: IntArray) -> IntArray:

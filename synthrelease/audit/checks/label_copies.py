@@ -17,8 +17,6 @@ NAME = "excess of training patients whose unique row stands in the archive"
 MINIMUM_UNIQUE = 20
 """Patients with a row of their own, on each side, below which nothing is told."""
 
-PLANTED_SHARE = 0.1
-
 
 class LabelCopies:
     """Exact join of released rows with rows that only one patient has; Fisher's test over patients."""

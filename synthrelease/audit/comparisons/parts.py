@@ -19,7 +19,8 @@ from synthrelease.features.patches import (
 )
 
 LOOKED_AT_AGAIN = 24
-"""Gallery images of which a probe's consensus is worked out: those with the likest detail, whichever side they are of."""
+"""Patients of whose likest image a probe's consensus is worked out, whichever side they are of. Patients, not images: a
+holdout patient with many would otherwise fill all places of its own probes, and strangers would look less alike."""
 
 PREPARED_AT_ONCE = 512
 """Probes whose descriptors are held at a time (33 MB)."""
@@ -43,13 +44,17 @@ class PartComparison:
 
     def similarity(self, probes: ImageSet) -> Iterator[tuple[slice, FloatArray]]:
         """See :class:`synthrelease.audit.search.Comparison`."""
-        kept = min(LOOKED_AT_AGAIN, len(self._gallery))
+        kept = min(LOOKED_AT_AGAIN, len(self._starts))
+        ends = np.append(self._starts[1:], len(self._order))
         for start in range(0, len(probes), PREPARED_AT_ONCE):
             images = at_patch_resolution(probes.images[start : start + PREPARED_AT_ONCE])
             mine = Pieces.of(images, self._whitening)
             for block, cosine in best_cosines(mine, self._gallery):
                 together = single_evidence(cosine)
-                for row, again in enumerate(cosine.topk(kept, dim=1).indices):
+                by_patient = np.maximum.reduceat(cosine.numpy(), self._starts, axis=1)
+                for row, patients in enumerate(torch.from_numpy(by_patient).topk(kept, dim=1).indices.numpy()):
+                    own = [slice(self._starts[p], ends[p]) for p in patients]
+                    again = torch.tensor([s.start + int(cosine[row, s].argmax()) for s in own])
                     seen = agreement(mine, block.start + row, self._gallery, again, self._side)
                     together[row, again] = seen.similarity
                 tables = np.stack([cosine.numpy(), together.numpy()])

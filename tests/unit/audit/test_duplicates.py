@@ -16,7 +16,7 @@ from scipy.ndimage import gaussian_filter
 
 from synthrelease.audit.case import AuditCase
 from synthrelease.audit.checks.split_sound import SplitSound
-from synthrelease.audit.duplicates import duplicate_pairs, same_on_both_sides, set_aside_duplicates
+from synthrelease.audit.duplicates import duplicate_pairs, set_aside_duplicates
 from synthrelease.audit.images import ImageSet
 
 SIDE = 48
@@ -142,12 +142,6 @@ def _with_more_strangers(originals, crossing):
     extra = image_set(radiographs(8, 2), [300, 301])
     both = np.concatenate([case.holdout.images, extra.images])
     return replace(case, holdout=image_set(both, np.concatenate([case.holdout.patient, extra.patient])))
-
-
-def test_one_folder_given_twice_is_seen(originals):
-    real = image_set(originals, np.arange(120))
-    assert same_on_both_sides(real, real) == 1.0
-    assert same_on_both_sides(real, image_set(radiographs(5, 30), np.arange(30))) == 0.0
 
 
 def test_known_duplicates_of_the_paediatric_radiographs_are_found_and_nobody_else_is_merged():
