@@ -46,6 +46,8 @@ bench: install
 	$(BIN)/python -m benchmarks.ingest
 	$(BIN)/python -m benchmarks.verify_pack
 	$(BIN)/python -m benchmarks.header_scan
+	$(BIN)/python -m benchmarks.copy_search
+	$(BIN)/python -m benchmarks.audit_power
 
 clean:
 	rm -rf .venv build *.egg-info clients/web/node_modules
