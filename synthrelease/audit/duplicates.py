@@ -22,7 +22,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from scipy import fft, stats
 from scipy.ndimage import gaussian_filter
 
@@ -97,7 +96,7 @@ def duplicate_pairs(images: FloatArray, patient: IntArray, digests: tuple[str, .
     small = at_audit_resolution(images)
     candidates = np.concatenate([_retrieved(small, patient, detailed), _equal(digests, patient, detailed)])
     candidates = np.unique(np.sort(candidates[:, :2].astype(np.int64), axis=1), axis=0)
-    fine = _verified_resolution(images)
+    fine = at_audit_resolution(images, VERIFIED_AT)
     rng = np.random.default_rng(20260104)
     sample = rng.permutation(np.flatnonzero(detailed))[:BODY]
     body = _stranger_body(small, fine, patient, sample)
@@ -196,14 +195,6 @@ def _equal(digests: tuple[str, ...], patient: IntArray, detailed: BoolArray) -> 
         (first.setdefault(digest, row), row) for row, digest in enumerate(digests) if digest and bool(detailed[row])
     ]
     return np.array([p for p in pairs if patient[p[0]] != patient[p[1]]], dtype=np.int64).reshape(-1, 2)
-
-
-def _verified_resolution(images: FloatArray) -> FloatArray:
-    side = min(images.shape[-2], images.shape[-1], VERIFIED_AT)
-    if images.shape[-2:] == (side, side):
-        return images[:, 0]
-    averaged = torch.nn.functional.adaptive_avg_pool2d(torch.from_numpy(np.ascontiguousarray(images)), side)
-    return np.asarray(averaged[:, 0].numpy(), dtype=np.float32)
 
 
 def _stranger_body(small: FloatArray, fine: FloatArray, patient: IntArray, sample: IntArray) -> npt.NDArray[np.float64]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -105,6 +106,20 @@ def unable(
     """A measurement that says why there is none."""
     statistic = Statistic(name, None, None, None, 0.95, direction)
     return Measurement(statistic, unable=reason, not_applicable=not_applicable, n=n or {})
+
+
+def stream(check: Check, seed: int) -> np.random.Generator:
+    """A check's own stream of randomness, so that leaving one out does not change the others."""
+    return np.random.default_rng(np.random.SeedSequence([seed, zlib.crc32(check.id.encode())]))
+
+
+def broken(check: Check, case: AuditCase, error: Exception) -> Measurement:
+    """The measurement of a check that broke: it decides nothing, and tells only the kind of error.
+
+    The error's text may hold a private value.
+    """
+    reason = f"the check could not run ({type(error).__name__})"
+    return unable(check.id, Direction.LOWER, reason, n=case.counts)
 
 
 def holdout_missing(case: AuditCase, minimum: int = MINIMUM_HOLDOUT) -> str:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
 from synthrelease.audit.attacks import needed, resolvable, threshold_at
+from synthrelease.audit.case import AuditCase
 from synthrelease.audit.images import ImageSet
 from synthrelease.audit.intervals import (
     auc,
@@ -161,6 +163,22 @@ def smallest_detectable(members: int, rate: float, attacks: int) -> float | None
     """Smallest hit rate that would be proven above chance (alpha .05 over all attacks) with power 80 %."""
     critical = int(stats.binom.isf(0.05 / attacks, members, rate)) + 1
     return float(stats.beta.ppf(0.8, critical, members - critical + 1)) if critical <= members else None
+
+
+_KNOWN: WeakKeyDictionary[AuditCase, dict[str, tuple[Array, Array]]] = WeakKeyDictionary()
+
+
+def model_scores(case: AuditCase) -> dict[str, tuple[Array, Array]]:
+    """The model's scores of training patients and of holdout patients, by name; worked out once for a case.
+
+    Empty where there is no model, no holdout, or the model gives no score to real images.
+    """
+    if case.scorer is None or case.holdout is None:
+        return {}
+    if case not in _KNOWN:
+        ours, theirs = case.scorer(case.train), case.scorer(case.holdout)
+        _KNOWN[case] = {n: (by_patient(ours[n], case.train), by_patient(theirs[n], case.holdout)) for n in ours}
+    return _KNOWN[case]
 
 
 def by_patient(values: Array, images: ImageSet) -> Array:

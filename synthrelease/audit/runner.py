@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import platform
 import time
-import zlib
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from importlib import metadata
@@ -22,11 +21,11 @@ from synthrelease.audit.checks.near_copies import image_p
 from synthrelease.audit.duplicates import set_aside_duplicates
 from synthrelease.audit.gate import SPLIT, judge, overall
 from synthrelease.audit.journal import Journal, Measured, key_of, measurement_of, plain
-from synthrelease.audit.measurement import Check, Measurement, holdout_missing, unable
+from synthrelease.audit.measurement import Check, Measurement, broken, holdout_missing, stream
 from synthrelease.audit.power import power_block
 from synthrelease.audit.profile import Profile
 from synthrelease.errors import UsageError
-from synthrelease.records.findings import AuditRecord, Direction, Finding
+from synthrelease.records.findings import AuditRecord, Finding
 from synthrelease.records.progress import Progress, Silent
 
 LOOK_ALIKES = 24
@@ -186,19 +185,12 @@ def _measured(
 
 
 def _measure(check: Check, case: AuditCase, seed: int) -> tuple[Measurement, bool]:
-    """One check with its own stream of randomness, so that leaving one out does not change the others.
-
-    Returns:
-        What it found, and whether it broke.
-    """
-    rng = np.random.default_rng(np.random.SeedSequence([seed, zlib.crc32(check.id.encode())]))
+    """What a check found, and whether it broke."""
     try:
         # Through JSON and back, so that a measurement is the same whether it was kept or not.
-        return measurement_of(plain(check.measure(case, rng))), False
+        return measurement_of(plain(check.measure(case, stream(check, seed)))), False
     except Exception as error:
-        # Only the kind of error is told: its text may hold a private value. A check that broke decides nothing.
-        reason = f"the check could not run ({type(error).__name__})"
-        return unable(check.id, Direction.LOWER, reason, n=case.counts), True
+        return broken(check, case, error), True
 
 
 def _annex(case: AuditCase) -> InternalAnnex:
@@ -209,9 +201,8 @@ def _annex(case: AuditCase) -> InternalAnnex:
     p = image_p(case)
     pairs = []
     for i in np.argsort(p, kind="stable")[:LOOK_ALIKES]:
-        alike = np.concatenate(
-            [t.max(axis=(0, 1))[None] for _, t in comparison.similarity(case.synthetic.take(np.array([i])))]
-        )[0]
+        _, tables = next(comparison.similarity(case.synthetic.take(np.array([i]))))
+        alike = tables.max(axis=(0, 1))
         columns = int(alike[:trained].argmax()), trained + int(alike[trained:].argmax())
         near, far = (comparison.sighting(case.synthetic, int(i), column) for column in columns)
         pairs.append(

@@ -28,7 +28,7 @@ from synthrelease.audit.case import AuditCase
 from synthrelease.audit.checks import CHECKS
 from synthrelease.audit.gate import SPLIT, judge
 from synthrelease.audit.images import IntArray
-from synthrelease.audit.measurement import MINIMUM_HOLDOUT, Check, Measurement, holdout_missing, unable
+from synthrelease.audit.measurement import MINIMUM_HOLDOUT, Check, Measurement, broken, holdout_missing, stream
 from synthrelease.audit.planted import NEGATIVES, PLANTS, TRANSFORMS, planted
 from synthrelease.audit.profile import Profile
 from synthrelease.audit.rerun import Part, Rerun, part_of, part_searched, patched, with_leaks
@@ -324,9 +324,7 @@ class Panel:
         return (Verdict.INCONCLUSIVE if Verdict.INCONCLUSIVE in counted else Verdict.PASS), by
 
     def _measure(self, check: Check, case: AuditCase) -> Measurement:
-        rng = np.random.default_rng(np.random.SeedSequence([self._seed, zlib.crc32(check.id.encode())]))
         try:
-            return check.measure(case, rng)
+            return check.measure(case, stream(check, self._seed))
         except Exception as error:
-            # As in an audit: only the kind of error is told.
-            return unable(check.id, Direction.LOWER, f"the check could not run ({type(error).__name__})", n=case.counts)
+            return broken(check, case, error)

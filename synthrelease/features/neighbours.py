@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -85,21 +84,6 @@ def best_similarity(windows: FloatArray, templates: FloatArray) -> FloatArray:
             scores = window @ part
             np.maximum(scores.max(axis=0), -scores.min(axis=0), out=best[probe, start : start + piece])
     return np.asarray(np.minimum(best.reshape(len(windows), versions, images).max(axis=1), 1.0), dtype=np.float32)
-
-
-def patient_similarity(probes: FloatArray, gallery: Gallery) -> Iterator[tuple[slice, FloatArray]]:
-    """Best similarity of each probe to each patient, over the patient's images, all shifts and orientations.
-
-    Args:
-        probes: (M, S, S) float32.
-        gallery: Prepared real images of the same side.
-
-    Yields:
-        The slice of probes and their (m, P) float32 similarities in [0, 1]; column p is ``gallery.patients[p]``.
-    """
-    for start in range(0, len(probes), 32):
-        block = slice(start, min(start + 32, len(probes)))
-        yield block, gallery.by_patient(best_similarity(gallery.bank.windows(probes[block]), gallery.templates))
 
 
 def nearest(queries: FloatArray, gallery: FloatArray) -> tuple[IntArray, FloatArray]:

@@ -24,6 +24,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from synthrelease.features.descriptors import at_audit_resolution
+
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
 
@@ -64,11 +66,7 @@ def at_patch_resolution(images: FloatArray) -> FloatArray:
     Returns:
         (N, S, S) float32 with S = min(H, W, 64).
     """
-    side = min(images.shape[-2], images.shape[-1], RESOLUTION)
-    if images.shape[-2:] == (side, side):
-        return np.ascontiguousarray(images[:, 0], dtype=np.float32)
-    averaged = functional.adaptive_avg_pool2d(torch.from_numpy(np.ascontiguousarray(images)), side)
-    return np.ascontiguousarray(averaged[:, 0].numpy(), dtype=np.float32)
+    return at_audit_resolution(images, RESOLUTION)
 
 
 def least_piece(height: int, width: int) -> float:

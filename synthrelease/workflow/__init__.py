@@ -6,7 +6,7 @@ policy -> cohort store -> training.json + checkpoint -> archive + archive.json -
 from synthrelease.workflow.auditing import archive_reading, audit_run, matter_of_run
 from synthrelease.workflow.beginning import begin, policy_of
 from synthrelease.workflow.desk import Desk, threads
-from synthrelease.workflow.foreign import audit_folders, matter_of_folders
+from synthrelease.workflow.foreign import matter_of_folders
 from synthrelease.workflow.judging import judge_matter, self_test_matter
 from synthrelease.workflow.sampling import sample_run
 from synthrelease.workflow.training import open_cohort, source_folder, train_run
@@ -14,7 +14,6 @@ from synthrelease.workflow.training import open_cohort, source_folder, train_run
 __all__ = [
     "Desk",
     "archive_reading",
-    "audit_folders",
     "audit_run",
     "begin",
     "judge_matter",

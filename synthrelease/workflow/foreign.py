@@ -33,27 +33,12 @@ from synthrelease.workflow.given import (
     refuse_swapped,
     require_unchanged,
 )
-from synthrelease.workflow.judging import Matter, judge_matter
+from synthrelease.workflow.judging import Matter
 from synthrelease.workflow.prior import Asked
 
 AUDIT_RESOLUTION = 64
 REQUEST = "request.private.json"
 CHAIN = "audits.jsonl"
-
-
-def audit_folders(
-    desk: Desk,
-    real: Path,
-    holdout: Path | None,
-    synthetic: Path,
-    policy_name: str | None,
-    profile_name: str | None,
-    seed: int = 0,
-) -> Run:
-    """Judge a synthetic folder against real ones, whoever made it, see :func:`matter_of_folders`."""
-    matter = matter_of_folders(desk, real, holdout, synthetic, policy_name, profile_name, seed)
-    judge_matter(desk, matter)
-    return matter.run
 
 
 def matter_of_folders(
@@ -98,10 +83,11 @@ def matter_of_folders(
         if policy_file is not None
         else settings_for(list(folders.values()), AUDIT_RESOLUTION)
     )
+    profile_digest = digest_of_file(profile_file)
     inputs = {
         "files": {role: asdict(contents) for role, contents in held.items()},
         "reading": settings.model_dump(mode="json"),
-        "profile": digest_of_file(profile_file),
+        "profile": profile_digest,
         "seed": seed,
     }
     run = _folder_for(desk, inputs)
@@ -112,7 +98,7 @@ def matter_of_folders(
     require_comparable_grey(case)
     digests = {f"{role}_store": store.manifest.digest for role, store in sets.items()}
     digests |= {f"{role}_files": contents.digest for role, contents in held.items()}
-    digests["audit_profile"] = digest_of_file(profile_file)
+    digests["audit_profile"] = profile_digest
     matter = _matter(desk, run, case, profile, seed, digests, held, inputs)
     return replace(
         matter,

@@ -8,7 +8,7 @@ from synthrelease.audit.attacks import attack_scores
 from synthrelease.audit.case import AuditCase
 from synthrelease.audit.epsilon import audited_epsilon, ceilings
 from synthrelease.audit.measurement import Explanation, Measurement, holdout_missing, unable
-from synthrelease.audit.membership_rows import by_patient
+from synthrelease.audit.membership_rows import model_scores
 from synthrelease.records.findings import Baseline, Criterion, Direction, Power, Statistic
 
 NAME = "proven epsilon as a share of the claimed one"
@@ -42,13 +42,10 @@ class EmpiricalEpsilon:
         if epsilon is None or delta is None:
             return unable(NAME, Direction.LOWER, NO_CLAIM, not_applicable=True, n=case.counts)
         missing = holdout_missing(case)
-        if missing or case.holdout is None:
+        if missing:
             return unable(NAME, Direction.LOWER, missing, n=case.counts)
         attacks = attack_scores(case)
-        scores = {name: attacks[name] for name in RELEASE_SCORES}
-        if case.scorer is not None:
-            ours, theirs = case.scorer(case.train), case.scorer(case.holdout)
-            scores |= {n: (by_patient(ours[n], case.train), by_patient(theirs[n], case.holdout)) for n in ours}
+        scores = {name: attacks[name] for name in RELEASE_SCORES} | model_scores(case)
         bounds = {
             name: audited_epsilon(*scores[name], epsilon, delta, LEVEL / len(scores), rng) for name in sorted(scores)
         }

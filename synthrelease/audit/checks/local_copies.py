@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from synthrelease.audit.case import AuditCase
-from synthrelease.audit.copies import ALPHA, CopyTest, Flags, margins
+from synthrelease.audit.copies import ALPHA, Flags, FusedCopyTest
 from synthrelease.audit.intervals import lower_bound, upper_bound
 from synthrelease.audit.measurement import Explanation, Measurement, holdout_missing, unable
 from synthrelease.audit.search import Matches
@@ -32,25 +31,6 @@ BEYOND_SQUARES = ("patch_moved", "patch_mirrored", "patch_gain")
 NAME = "share of synthetic images that hold a piece of a training image, at most"
 
 
-@dataclass(frozen=True)
-class _Tests:
-    """The copy tests of one side, by comparison; an image's p-value is the least of theirs, Bonferroni."""
-
-    each: Mapping[str, CopyTest]
-    sign: int
-
-    @classmethod
-    def of(cls, case: AuditCase, *, towards_train: bool = True) -> _Tests:
-        search = case.search("parts")
-        fit = CopyTest.towards_train if towards_train else CopyTest.towards_holdout
-        names = search.comparison.names
-        return cls({n: fit(search.synthetic[n], search.holdout[n]) for n in names}, 1 if towards_train else -1)
-
-    def p(self, seen: Mapping[str, Matches]) -> Array:
-        each = [test.p(self.sign * margins(seen[name])) for name, test in self.each.items()]
-        return np.asarray(np.minimum(1.0, np.min(each, axis=0) * len(each)))
-
-
 def image_p(case: AuditCase, probes: Mapping[str, Matches] | None = None) -> Array:
     """p-value of each image, fused over the comparisons.
 
@@ -60,7 +40,9 @@ def image_p(case: AuditCase, probes: Mapping[str, Matches] | None = None) -> Arr
     Returns:
         (n,) of "this image holds no piece of a training image".
     """
-    return _Tests.of(case).p(case.search("parts").synthetic if probes is None else probes)
+    search = case.search("parts")
+    test = FusedCopyTest.towards_train(search.synthetic, search.holdout)
+    return test.p(search.synthetic if probes is None else probes)
 
 
 class LocalCopies:
@@ -97,15 +79,17 @@ class LocalCopies:
                 f"images of {width} x {height} pixels: a half of one cannot hold several windows of {WINDOW} pixels"
             )
             return unable(NAME, Direction.LOWER, reason, n=case.counts)
-        search, tests = case.search("parts"), _Tests.of(case)
-        p = tests.p(search.synthetic)
-        flags = Flags.of(p, _Tests.of(case, towards_train=False).p(search.synthetic))
+        search = case.search("parts")
+        synthetic, holdout = search.synthetic, search.holdout
+        test = FusedCopyTest.towards_train(synthetic, holdout)
+        p = test.p(synthetic)
+        flags = Flags.of(p, FusedCopyTest.towards_holdout(synthetic, holdout).p(synthetic, -1))
         copies, decoys = flags.copies, flags.decoys
 
         squares = least <= SQUARE
         covered = (HALF, *(COVERED_SQUARES if squares else ()))
         found = {
-            name: tests.p(case.planted("parts", name)) * count <= ALPHA
+            name: test.p(case.planted("parts", name)) * count <= ALPHA
             for name in (*covered, *(BEYOND_SQUARES if squares else ()))
             if case.measures_power
         }

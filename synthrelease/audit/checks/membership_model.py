@@ -6,7 +6,7 @@ import numpy as np
 
 from synthrelease.audit.case import AuditCase
 from synthrelease.audit.measurement import Explanation, Measurement, holdout_missing, unable
-from synthrelease.audit.membership_rows import MAIN_RATE, by_patient, membership_measurement, name_at
+from synthrelease.audit.membership_rows import MAIN_RATE, membership_measurement, model_scores, name_at
 from synthrelease.records.findings import Criterion, Direction
 
 NO_MODEL = "no model is at hand: folders tell of what came out, not of what made it"
@@ -36,13 +36,10 @@ class MembershipModel:
         if case.scorer is None:
             return unable(name_at(MAIN_RATE), Direction.LOWER, NO_MODEL, not_applicable=True, n=case.counts)
         missing = holdout_missing(case)
-        if missing or case.holdout is None:
+        if missing:
             return unable(name_at(MAIN_RATE), Direction.LOWER, missing, n=case.counts)
-        members, others = case.scorer(case.train), case.scorer(case.holdout)
-        if not members:
+        scores = model_scores(case)
+        if not scores:
             reason = "the model gives no score to real images"
             return unable(name_at(MAIN_RATE), Direction.LOWER, reason, not_applicable=True, n=case.counts)
-        scores = {
-            name: (by_patient(members[name], case.train), by_patient(others[name], case.holdout)) for name in members
-        }
         return membership_measurement(scores, case.counts, rng)

@@ -16,7 +16,7 @@ from synthrelease.features.descriptors import (
     warp_matrix,
     warped,
 )
-from synthrelease.features.neighbours import Gallery, equal_pairs, nearest, patient_similarity
+from synthrelease.features.neighbours import Gallery, best_similarity, equal_pairs, nearest
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def images():
 
 
 def similarity(probes, gallery):
-    return np.concatenate([table for _, table in patient_similarity(probes, gallery)])
+    return gallery.by_patient(best_similarity(gallery.bank.windows(probes), gallery.templates))
 
 
 CHANGES = {
