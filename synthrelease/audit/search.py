@@ -9,11 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from threading import Lock
 from typing import Protocol
 
 import numpy as np
 
 from synthrelease.audit.images import BoolArray, FloatArray, ImageSet, IntArray
+from synthrelease.audit.side_by_side import side_by_side
+
+PROBES_AT_ONCE = 32
+"""Probes that one thread looks at, before it takes the next."""
 
 KEPT = 16
 """Nearest patients kept for each probe; a random label set misses one side among 16 with probability below 1 in 300."""
@@ -150,9 +155,14 @@ class CopySearch:
         """Search ``probes`` in the gallery; ``own`` (M,) names the column that each must not see (or none)."""
         names = self.comparison.names
         seen = [_Seen(self.patients, len(probes), own) for _ in names]
-        for block, tables in self.comparison.similarity(probes):
-            for each, table in zip(seen, tables, strict=True):
-                each.add(block, table)
+
+        def look(start: int) -> None:
+            part = probes.take(np.arange(start, min(start + PROBES_AT_ONCE, len(probes))))
+            for block, tables in self.comparison.similarity(part):
+                for each, table in zip(seen, tables, strict=True):
+                    each.add(slice(start + block.start, start + block.stop), table)
+
+        side_by_side(look, range(0, len(probes), PROBES_AT_ONCE))
         return {name: each.matches() for name, each in zip(names, seen, strict=True)}
 
     @cached_property
@@ -167,7 +177,7 @@ class CopySearch:
 
 
 class _Seen:
-    """Blocks of a similarity table, reduced as they come."""
+    """Blocks of a similarity table, reduced as they come, from several threads."""
 
     def __init__(self, patients: Patients, count: int, own: IntArray | None) -> None:
         self._patients, self._own = patients, own
@@ -177,6 +187,7 @@ class _Seen:
         self._blocks = np.empty((count, len(patients.groups)), dtype=np.float32)
         self._decoy = np.empty(count, dtype=np.float32)
         self._best = np.zeros(patients.count, dtype=np.float32)
+        self._lock = Lock()
 
     def add(self, block: slice, table: FloatArray) -> None:
         trained = self._patients.train_count
@@ -190,7 +201,8 @@ class _Seen:
             best = np.concatenate([counted.max(axis=0), table[:, trained:].max(axis=0)])
         else:
             best = table.max(axis=0)
-        self._best = np.maximum(self._best, best)
+        with self._lock:  # the rest of a block is its own; this is everybody's
+            np.maximum(self._best, best, out=self._best)
         top = np.argsort(-table, axis=1, kind="stable")[:, : self._near.shape[1]]
         self._who[block], self._near[block] = top, np.take_along_axis(table, top, axis=1)
         self._blocks[block] = np.stack([table[:, group].max(axis=1) for group in self._patients.groups], axis=1)
