@@ -8,62 +8,22 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from synthrelease.audit.annex import InternalAnnex, annex_of
 from synthrelease.audit.case import AuditCase
 from synthrelease.audit.checks import CHECKS
-from synthrelease.audit.checks.near_copies import image_p
 from synthrelease.audit.duplicates import set_aside_duplicates
 from synthrelease.audit.gate import SPLIT, judge, overall
 from synthrelease.audit.journal import Journal, Measured, key_of, measurement_of, plain
-from synthrelease.audit.measurement import Check, Measurement, broken, holdout_missing, stream
+from synthrelease.audit.measurement import Check, Measurement, broken, stream
 from synthrelease.audit.power import power_block
 from synthrelease.audit.profile import Profile
 from synthrelease.errors import UsageError
 from synthrelease.records.findings import AuditRecord, Finding
 from synthrelease.records.progress import Progress, Silent
-
-LOOK_ALIKES = 24
-ANNEX_SCHEMA = "synthrelease.annex/1"
-
-
-@dataclass(frozen=True)
-class LookAlike:
-    """One synthetic image beside the real images most like it.
-
-    Attributes:
-        synthetic_row: Row in the synthetic store. train_row, holdout_row: Rows in the private store.
-        train_similarity, holdout_similarity: Best correlation over shifts and orientations, in [0, 1].
-        p_value: Of "strangers are that much more alike", for this image alone.
-        copy: Whether it is flagged after correction for the number of images.
-    """
-
-    synthetic_row: int
-    train_row: int
-    holdout_row: int
-    train_similarity: float
-    holdout_similarity: float
-    p_value: float
-    copy: bool
-
-
-@dataclass(frozen=True)
-class InternalAnnex:
-    """What names real patients: never part of audit.json, never leaves the house."""
-
-    look_alikes: tuple[LookAlike, ...] = ()
-    schema: str = ANNEX_SCHEMA
-    checks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    """Further private values of single checks, by check."""
-
-    def to_json(self) -> dict[str, Any]:
-        """As plain values."""
-        return asdict(self)
 
 
 def check_ids() -> tuple[str, ...]:
@@ -152,8 +112,7 @@ def run_audit(
         power_block(case.counts, findings, profile, case.claimed_epsilon),
         dict(prior or {}),
     )
-    private = {check.id: m.private for check, m in measured.items() if m.private}
-    annex = replace(_annex(case), checks=private)
+    annex = annex_of(case, {check.id: found for check, found in measured.items()})
     if journal is not None:
         journal.remove()
     return record, annex
@@ -191,32 +150,6 @@ def _measure(check: Check, case: AuditCase, seed: int) -> tuple[Measurement, boo
         return measurement_of(plain(check.measure(case, stream(check, seed)))), False
     except Exception as error:
         return broken(check, case, error), True
-
-
-def _annex(case: AuditCase) -> InternalAnnex:
-    """The synthetic images that look most like a training patient, beside that patient and the nearest holdout one."""
-    if holdout_missing(case) or len(case.synthetic) < 30 or case.holdout is None:
-        return InternalAnnex()
-    comparison, trained = case.search("whole").comparison, case.patients.train_count
-    p = image_p(case)
-    pairs = []
-    for i in np.argsort(p, kind="stable")[:LOOK_ALIKES]:
-        _, tables = next(comparison.similarity(case.synthetic.take(np.array([i]))))
-        alike = tables.max(axis=(0, 1))
-        columns = int(alike[:trained].argmax()), trained + int(alike[trained:].argmax())
-        near, far = (comparison.sighting(case.synthetic, int(i), column) for column in columns)
-        pairs.append(
-            LookAlike(
-                int(case.synthetic.rows[i]),
-                int(case.train.rows[near.image]),
-                int(case.holdout.rows[far.image - len(case.train)]),
-                near.similarity,
-                far.similarity,
-                float(p[i]),
-                bool(p[i] * len(p) <= 0.05),
-            )
-        )
-    return InternalAnnex(tuple(pairs))
 
 
 def _versions() -> dict[str, str]:

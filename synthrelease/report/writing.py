@@ -19,8 +19,10 @@ from synthrelease.report.html import render
 from synthrelease.report.inputs import ContactSheet, Edition, LookAlike, ReportInputs
 
 if TYPE_CHECKING:
+    from synthrelease.audit import annex as audit
+    from synthrelease.audit.annex import InternalAnnex
     from synthrelease.audit.case import AuditCase
-    from synthrelease.audit.runner import InternalAnnex
+    from synthrelease.audit.images import FloatArray, ImageSet
 
 SHEET = 24
 CONTROLS = 3
@@ -72,15 +74,40 @@ def pairs_of(case: AuditCase, annex: InternalAnnex) -> list[LookAlike]:
     synthetic, train, holdout = (_positions(part.rows) for part in (case.synthetic, case.train, case.holdout))
     return [
         LookAlike(
-            synthetic=case.synthetic.images[synthetic[pair.synthetic_row], 0],
-            nearest_train=case.train.images[train[pair.train_row], 0],
-            nearest_holdout=case.holdout.images[holdout[pair.holdout_row], 0],
+            synthetic=_picture(case.synthetic, synthetic[pair.synthetic_row], pair.seen_by),
+            nearest_train=_picture(case.train, train[pair.train_row], pair.seen_by),
+            nearest_holdout=_picture(case.holdout, holdout[pair.holdout_row], pair.seen_by),
             similarity_train=pair.train_similarity,
             similarity_holdout=pair.holdout_similarity,
-            name=f"synthetic image {pair.synthetic_row}{', flagged as a copy' if pair.copy else ''}",
+            name=_words(pair),
+            patch=_patch(pair.box, case.synthetic.images.shape[-2:]),
         )
         for pair in annex.look_alikes
     ]
+
+
+def _picture(images: ImageSet, index: int, seen_by: str) -> FloatArray:
+    """(H, W) in [-1, 1]: the image, or its masks where those were compared, each in a grey of its own."""
+    if seen_by != "masks":
+        return np.asarray(images.images[index, 0])
+    masks = images.masks[index]
+    greys = np.linspace(1.0, 0.4, num=len(masks), dtype=np.float32)[:, None, None]
+    return np.asarray(2.0 * (masks * greys).max(axis=0) - 1.0, dtype=np.float32)
+
+
+def _words(pair: audit.LookAlike) -> str:
+    """Which synthetic image, what of it, and how it was seen."""
+    what = {"whole": "", "parts": "a piece of ", "masks": "the mask of "}[pair.seen_by]
+    flagged = ", flagged as a copy" if pair.copy else ""
+    return f"{what}synthetic image {pair.synthetic_row}{flagged}{': ' + pair.how if pair.how else ''}"
+
+
+def _patch(box: tuple[float, float, float, float] | None, shape: tuple[int, ...]) -> tuple[int, int, int, int] | None:
+    """Row, column, height and width in pixels of (H, W) ``shape``, from shares of the side."""
+    if box is None:
+        return None
+    top, left, bottom, right = (round(share * side) for share, side in zip(box, (*shape, *shape), strict=True))
+    return top, left, max(1, bottom - top), max(1, right - left)
 
 
 def controls_of(case: AuditCase, count: int = CONTROLS) -> list[LookAlike]:

@@ -13,7 +13,7 @@ from synthrelease.audit.checks.mask_copies import MaskCopies
 from synthrelease.audit.images import ImageSet
 from synthrelease.audit.planted import replace_share
 from synthrelease.audit.profile import load_profile
-from synthrelease.audit.runner import check_ids
+from synthrelease.audit.runner import check_ids, run_audit
 
 SIDE = 32
 
@@ -112,3 +112,11 @@ def test_a_sighting_names_the_copied_patient():
     assert seen.image == 17
     assert seen.similarity > 0.999
     assert seen.how.startswith("mask")
+
+
+def test_a_flagged_mask_is_shown_to_the_house_beside_its_patient():
+    case = world(3, leak="mask_exact", count=1)
+    _, annex = run_audit(case, load_profile("quick", check_ids()), 0, only=["mask_copies"])
+    (pair,) = [pair for pair in annex.look_alikes if pair.seen_by == "masks"]
+    assert pair.copy
+    assert np.array_equal(case.synthetic.masks[pair.synthetic_row], case.train.masks[pair.train_row])

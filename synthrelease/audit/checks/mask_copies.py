@@ -91,6 +91,17 @@ class _Views:
         return permutation_p(self.seen, is_train, PERMUTATIONS, rng)
 
 
+def image_p(case: AuditCase) -> Array:
+    """p-value of each synthetic image, (n,), of "its masks are nobody's"; 1 where nothing can be said.
+
+    Args:
+        case: With masks and a holdout.
+    """
+    search = case.search("masks")
+    views = _Views.of(case, cast(MaskShapes, search.comparison))
+    return views.p(case.synthetic, search.synthetic)
+
+
 class MaskCopies:
     """Outlines against train and holdout: one p-value per synthetic image, and a permutation of patients' labels."""
 

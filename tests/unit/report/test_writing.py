@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from synthrelease.audit.annex import InternalAnnex, LookAlike
 from synthrelease.audit.case import AuditCase
 from synthrelease.audit.images import ImageSet
-from synthrelease.audit.runner import InternalAnnex, LookAlike
 from synthrelease.records.files import atomic_write_json
 from synthrelease.records.runs import Run
 from synthrelease.report.writing import contact_sheet, controls_of, pairs_of, write_reports
@@ -65,6 +66,25 @@ def test_pairs_take_their_pixels_by_row_of_the_stores(case: AuditCase) -> None:
     assert np.array_equal(pair.synthetic, case.synthetic.images[3, 0])
     assert np.array_equal(pair.nearest_train, case.train.images[5, 0])
     assert np.array_equal(pair.nearest_holdout, case.holdout.images[4, 0])
+
+
+def test_a_flagged_piece_is_framed_and_told(case: AuditCase) -> None:
+    seen = LookAlike(2, 1, 41, 0.9, 0.5, 1e-9, True, "parts", "a piece, 4 px down", (0.25, 0.5, 0.5, 0.75))
+    (pair,) = pairs_of(case, InternalAnnex((seen,)))
+    assert pair.name == "a piece of synthetic image 2, flagged as a copy: a piece, 4 px down"
+    height, width = case.synthetic.images.shape[-2:]
+    assert pair.patch == (height // 4, width // 2, height // 4, width // 4)
+
+
+def test_a_flagged_mask_is_shown_as_a_mask(case: AuditCase) -> None:
+    masks = np.zeros_like(case.synthetic.masks)
+    masks[:, :, 4:9, 4:9] = 1.0
+    roles = [replace(part, masks=masks[: len(part)]) for part in (case.train, case.synthetic)]
+    worn = replace(case, train=roles[0], synthetic=roles[1])
+    (pair,) = pairs_of(worn, InternalAnnex((LookAlike(2, 1, 41, 0.9, 0.5, 1e-9, True, "masks", "mask segment 1"),)))
+    assert np.array_equal(pair.nearest_train > 0, masks[1, 0] > 0)
+    assert (pair.nearest_holdout == -1).all()
+    assert pair.patch is None
 
 
 def test_controls_are_two_different_people(case: AuditCase) -> None:
