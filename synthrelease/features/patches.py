@@ -7,15 +7,19 @@ surrounds it and wherever it lands. Points are compared anywhere in the other im
     descriptor = window, without mean, mirrored into a canonical form, whitened, at unit length.
 
 Gain and offset cannot be seen in it. Whitening matters most: neighbouring pixels of any two patients agree, whitened
-windows of strangers are nearly orthogonal, and only the exact detail of a copy brings their cosine to one. The
-canonical form (the right half of a window is the brighter one) finds mirrored pieces at no cost. Points are sorted by
-signs of their coarsest moments into cells, and only points of one cell are compared, so that the search is a series
-of small matrix products.
+windows of strangers are nearly orthogonal, and only the exact detail of a copy brings their cosine to one. An edge
+varies otherwise than a blob, so each kind of window is whitened by itself. The canonical form (the right half of a
+window is the brighter one) finds mirrored pieces at no cost. Signs of moments sort the points into cells, and only
+points of one cell are compared; see :mod:`synthrelease.features.piece_search`.
+
+Averaging destroys what is smaller than a pixel: a square of 16 pixels of a 128 px image has only 8 at 64 px, and none
+of its points survive, even those of larger pieces do not where they were moved by an odd number of pixels. So large
+images are searched at two resolutions: 64 px and, finer, up to 128 px.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,23 +31,11 @@ from torch.nn import functional
 from synthrelease.features.descriptors import at_audit_resolution
 
 FloatArray = npt.NDArray[np.float32]
-IntArray = npt.NDArray[np.int64]
-
-RESOLUTION = 64
-"""Pixels on a side at which pieces are compared; larger images are area-averaged, smaller ones stay as they are."""
 
 WINDOW = 11
 """Side of a described window. Nine pixels told strangers apart less well; thirteen would leave a 16 px paste 16 places."""
 
 REACH = WINDOW // 2
-SPACING = 2
-"""A point is an extremum within this many pixels; filter (2) and spacing stay inside the window."""
-
-CELLS = 16
-"""Signs of the filter's response and of three moments of the canonical window."""
-
-PER_CELL = 16
-"""Points kept in each cell of an image, strongest first: room for 256, where 64 px radiographs have about 190."""
 
 DIMENSIONS = 64
 RIDGE = 0.02
@@ -52,97 +44,116 @@ RIDGE = 0.02
 LEAST_RESPONSE, LEAST_CONTRAST = 0.0015, 0.006
 """Weaker texture (grey range 2) is flat: a rounding to 8 bits alone has a deviation of 0.002."""
 
-FITTED_WINDOWS = 20_000
-PROBES_AT_ONCE, IMAGES_AT_ONCE = 32, 64
-"""Blocks whose products (2 MB) stay in the processor's cache; maxima over them then cost less than the products."""
 
+@dataclass(frozen=True)
+class Level:
+    """A resolution at which pieces are searched.
 
-def at_patch_resolution(images: FloatArray) -> FloatArray:
-    """Area-average images to the resolution at which pieces are compared.
-
-    Args:
-        images: (N, 1, H, W) float32 in [-1, 1].
-
-    Returns:
-        (N, S, S) float32 with S = min(H, W, 64).
+    Attributes:
+        resolution: Most pixels on a side; larger images are area-averaged, smaller ones stay as they are.
+        spacing: A point is an extremum within this many pixels; with the filter's two they stay inside the window.
+        signs: Of the moments that name a cell; the number of cells doubles with each.
+        kinds: Signs, of the first of these, that name a kind of window with a whitening of its own.
+        fitted: Windows that whitening is fitted to, about.
+        agreed: Evidence of a pair that does not add up with that of others. Points along one straight edge, of which
+            finer images have more, are all a little alike, and no more for being many.
     """
-    return at_audit_resolution(images, RESOLUTION)
+
+    resolution: int
+    spacing: int
+    signs: int
+    kinds: int
+    fitted: int
+    agreed: float = 0.0
+
+    @property
+    def cells(self) -> int:
+        """How many."""
+        return int(2**self.signs)
+
+
+COARSE = Level(resolution=64, spacing=1, signs=6, kinds=4, fitted=60_000)
+"""About 280 points an image of 64 px, in 64 cells."""
+
+FINE = Level(resolution=128, spacing=1, signs=10, kinds=8, fitted=150_000, agreed=1.0)
+"""About 1,200 points an image of 128 px, in 1,024 cells: the pairs compared are not many more than at 64 px."""
+
+
+def levels(height: int, width: int) -> tuple[Level, ...]:
+    """At which resolutions images of this size are searched.
+
+    >>> len(levels(64, 80)), len(levels(128, 128))
+    (1, 2)
+    """
+    return (COARSE,) if min(height, width) <= COARSE.resolution else (COARSE, FINE)
+
+
+def at_level(images: FloatArray, level: Level) -> FloatArray:
+    """Area-average images to a level: (N, 1, H, W) in [-1, 1] to (N, S, S) with S = min(H, W, resolution)."""
+    return at_audit_resolution(images, level.resolution)
 
 
 def least_piece(height: int, width: int) -> float:
-    """Smallest square piece that holds windows at several places, as a share of the side: 13 pixels at most 64.
+    """Smallest square piece that holds windows at several places, as a share of the side: 13 pixels at most 128.
 
     >>> least_piece(64, 64), least_piece(512, 512), least_piece(32, 32)
-    (0.203125, 0.203125, 0.40625)
+    (0.203125, 0.1015625, 0.40625)
     """
-    return (WINDOW + 2) / min(height, width, RESOLUTION)
+    return (WINDOW + 2) / min(height, width, FINE.resolution)
 
 
 @dataclass(frozen=True)
 class Points:
-    """Points of N images, in slots: CELLS x PER_CELL of them, empty ones zero.
+    """K points of some images, image by image.
 
     Attributes:
-        windows: (N, 16, 16, 121) windows in canonical form, without mean, at unit length.
-        place: (N, 16, 16, 2) centre of each, as row and column.
-        mirrored: (N, 16, 16) whether the canonical form is the mirror image.
-        used: (N, 16, 16) whether the slot holds a point.
+        windows: (K, 121) windows in canonical form, without mean, at unit length.
+        image: (K,) number of the image. place: (K, 2) row and column of the centre.
+        mirrored: (K,) whether the canonical form is the mirror image. cell: (K,) below the level's number of cells.
     """
 
     windows: Tensor
+    image: Tensor
     place: Tensor
     mirrored: Tensor
-    used: Tensor
+    cell: Tensor
+
+    def __len__(self) -> int:
+        return len(self.image)
 
 
-def points(images: FloatArray) -> Points:
-    """Find the points of (N, S, S) images; S at least 11."""
+Description = Callable[[Points], Tensor]
+"""(K, D) unit vectors of points; zero for a point that is like nobody."""
+
+
+def points(images: FloatArray, level: Level) -> Points:
+    """Find the points of (N, S, S) images; S at least 11. About 2 kB a point: a few hundred images at a time."""
     pixels = torch.from_numpy(np.ascontiguousarray(images, dtype=np.float32))
-    count, side = len(pixels), pixels.shape[-1]
+    side = pixels.shape[-1]
     response = _band_pass(pixels)
-    strength = response.abs()
-    peak, pit = _highest_around(response) == response, _highest_around(-response) == -response
+    peak = _highest_around(response, level.spacing) == response
+    pit = _highest_around(-response, level.spacing) == -response
     inside = torch.zeros(side, side, dtype=torch.bool)
     inside[REACH : side - REACH, REACH : side - REACH] = True
-    found = ((peak & (response > 0)) | (pit & (response < 0))) & (strength > LEAST_RESPONSE) & inside
+    found = ((peak & (response > 0)) | (pit & (response < 0))) & (response.abs() > LEAST_RESPONSE) & inside
     image, row, column = found.nonzero(as_tuple=True)
 
     offset = (torch.arange(WINDOW)[:, None] * side + torch.arange(WINDOW)).reshape(-1)
     corner = image * side * side + (row - REACH) * side + (column - REACH)
     windows = pixels.reshape(-1)[corner[:, None] + offset]
     windows = windows - windows.mean(dim=1, keepdim=True)
-    length = windows.norm(dim=1, keepdim=True)
-    windows = windows / length.clamp(min=1e-6)
-    moments = windows @ _moments()
-    mirrored = moments[:, 0] < 0
+    length = windows.norm(dim=1)
+    clear = length > LEAST_CONTRAST * WINDOW
+    image, row, column = image[clear], row[clear], column[clear]
+    windows = windows[clear] / length[clear, None]
+
+    moments = _moments()[:, : level.signs]
+    mirrored = windows @ moments[:, 0] < 0
     windows = torch.where(mirrored[:, None], windows.view(-1, WINDOW, WINDOW).flip(2).reshape(-1, WINDOW**2), windows)
-    moments = windows @ _moments()
     bright = response[image, row, column] > 0
-    bits = torch.stack([bright, *(moments[:, 1:] > 0).T], dim=1)
-    cell = (bits * torch.tensor([8, 4, 2, 1])).sum(dim=1)
-
-    # Strongest first within each cell of each image; what has no slot left is dropped.
-    clear = length[:, 0] > LEAST_CONTRAST * WINDOW
-    weight = strength[image, row, column]
-    order = torch.argsort(weight, descending=True, stable=True)
-    order = order[clear[order]]
-    bucket = (image * CELLS + cell)[order]
-    by_bucket = torch.argsort(bucket, stable=True)
-    order, bucket = order[by_bucket], bucket[by_bucket]
-    first = torch.searchsorted(bucket, torch.arange(count * CELLS))
-    rank = torch.arange(len(order)) - first[bucket]
-    order, slot = order[rank < PER_CELL], (bucket * PER_CELL + rank)[rank < PER_CELL]
-
-    shape = (count, CELLS, PER_CELL)
-    laid = torch.zeros(count * CELLS * PER_CELL, WINDOW**2)
-    laid[slot] = windows[order]
-    place = torch.zeros(len(laid), 2, dtype=torch.int64)
-    place[slot] = torch.stack([row, column], dim=1)[order]
-    flip = torch.zeros(len(laid), dtype=torch.bool)
-    flip[slot] = mirrored[order]
-    used = torch.zeros(len(laid), dtype=torch.bool)
-    used[slot] = True
-    return Points(laid.view(*shape, -1), place.view(*shape, 2), flip.view(shape), used.view(shape))
+    signs = torch.cat([bright[:, None], windows @ moments[:, 1:] > 0], dim=1)
+    cell = (signs.long() << torch.arange(level.signs)).sum(dim=1)
+    return Points(windows, image, torch.stack([row, column], dim=1), mirrored, cell)
 
 
 def _band_pass(pixels: Tensor) -> Tensor:
@@ -158,181 +169,90 @@ def _smooth(x: Tensor) -> Tensor:
     return 0.25 * (x[:, :, :-2] + x[:, :, 2:]) + 0.5 * x[:, :, 1:-1]
 
 
-def _highest_around(x: Tensor) -> Tensor:
-    """Maximum of each neighbourhood of SPACING pixels, the border repeated: (N, S, S) to the same."""
+def _highest_around(x: Tensor, spacing: int) -> Tensor:
+    """Maximum of each neighbourhood of ``spacing`` pixels, the border repeated: (N, S, S) to the same."""
     side = x.shape[-1]
-    x = functional.pad(x, (SPACING,) * 4, mode="replicate")
+    x = functional.pad(x, (spacing,) * 4, mode="replicate")
     rows = x[:, :side]
-    for start in range(1, 2 * SPACING + 1):
+    for start in range(1, 2 * spacing + 1):
         rows = torch.maximum(rows, x[:, start : start + side])
     best = rows[:, :, :side]
-    for start in range(1, 2 * SPACING + 1):
+    for start in range(1, 2 * spacing + 1):
         best = torch.maximum(best, rows[:, :, start : start + side])
     return best
 
 
 def _moments() -> Tensor:
-    """(121, 4): right less left, lower less upper, product of both, tall less broad; tapered towards the rim."""
+    """(121, 10) of the first four orders, tapered towards the rim; the first is right less left.
+
+    The second to fourth (lower less upper, the product of both, tall less broad) tell most and change least.
+    """
     axis = torch.arange(WINDOW, dtype=torch.float32) - REACH
-    y, x = axis[:, None], axis[None, :]
-    taper = torch.exp(-(y**2 + x**2) / (2 * (REACH / 1.5) ** 2))
-    forms = [x * taper, y * taper, x * y * taper, (y**2 - x**2) * taper]
-    return torch.stack([f.expand(WINDOW, WINDOW).reshape(-1) for f in forms], dim=1)
+    y, x = axis[:, None].expand(WINDOW, WINDOW), axis[None, :].expand(WINDOW, WINDOW)
+    square = y**2 + x**2
+    taper = torch.exp(-square / (2 * (REACH / 1.5) ** 2))
+    # So that the third order's ramps are at right angles to the first's.
+    ring = square - (square * taper * x**2).sum() / (taper * x**2).sum()
+    forms = [x, y, x * y, y**2 - x**2]
+    forms += [x * (x**2 - 3 * y**2), y * (3 * x**2 - y**2), x * ring, y * ring]
+    forms += [x**4 - 6 * x**2 * y**2 + y**4, x * y * (x**2 - y**2)]
+    return torch.stack([(form * taper).reshape(-1) for form in forms], dim=1)
+
+
+SHRUNK_BY = 300.0
+"""Windows that the pooled spread counts as, beside a kind's own."""
 
 
 @dataclass(frozen=True)
 class Whitening:
-    """What turns windows into descriptors: their mean and the directions in which they vary, scaled to one spread.
+    """What turns windows into descriptors: for each kind, its mean and its directions, scaled to one spread.
 
     Attributes:
-        mean: (16, 121) of the windows of each cell.
-        basis: (121, 64).
+        mean: (kinds, 121). basis: (kinds, 121, 64).
     """
 
     mean: Tensor
     basis: Tensor
 
     @classmethod
-    def fit(cls, images: FloatArray) -> Whitening:
-        """Fit to (N, S, S) images of all patients together, so that no side of a split is favoured."""
-        step = max(1, len(images) * 150 // FITTED_WINDOWS)
-        found = points(images[::step])
-        used = found.used[..., None]
-        number = used.sum(dim=(0, 2)).clamp(min=1)
-        mean = found.windows.sum(dim=(0, 2)) / number
-        centred = (found.windows - mean[None, :, None]).masked_fill(~used, 0.0).reshape(-1, WINDOW**2)
-        spread = (centred.T @ centred).double() / max(1, int(used.sum()))
-        variance, direction = torch.linalg.eigh(spread)
-        variance, direction = variance.flip(0), direction.flip(1)
-        scale = (variance.clamp(min=0) + RIDGE * variance.mean() + 1e-12).rsqrt()
-        return cls(mean, (direction * scale)[:, :DIMENSIONS].float())
+    def fit(cls, images: FloatArray, level: Level) -> Whitening:
+        """Fit to (N, S, S) images of all patients together, in random order, so that no side of a split is favoured."""
+        found: list[Points] = []
+        total = 0
+        # In blocks, until there are enough windows.
+        for start in range(0, len(images), 16):
+            found.append(points(images[start : start + 16], level))
+            total += len(found[-1])
+            if total >= level.fitted:
+                break
+        windows = torch.cat([each.windows for each in found])
+        kinds = 2**level.kinds
+        kind = torch.cat([each.cell for each in found]) % kinds
+        number = torch.bincount(kind, minlength=kinds)
+        # As if each kind had a few windows more of mean zero.
+        mean = torch.zeros(kinds, WINDOW**2).index_add_(0, kind, windows) / (number[:, None] + 10.0)
+        centred = windows - mean[kind]
+        pooled = (centred.T @ centred).double() / max(1, len(centred))
+        ordered = torch.split(centred[kind.argsort(stable=True)], number.tolist())
+        basis = [_whitener(((x.T @ x).double() + SHRUNK_BY * pooled) / (len(x) + SHRUNK_BY)) for x in ordered]
+        return cls(mean, torch.stack(basis))
 
     def __call__(self, found: Points) -> Tensor:
-        """(N, 16, 16, 64) descriptors at unit length; zero in empty slots."""
-        raw = (found.windows - self.mean[None, :, None]) @ self.basis
-        return functional.normalize(raw, dim=-1).masked_fill(~found.used[..., None], 0.0)
+        """(K, 64) descriptors at unit length."""
+        kind = found.cell % len(self.mean)
+        order = kind.argsort(stable=True)
+        number = torch.bincount(kind, minlength=len(self.mean))
+        raw = torch.zeros(len(found), self.basis.shape[2])
+        for k, rows in enumerate(torch.split(order, number.tolist())):
+            if len(rows):
+                raw[rows] = (found.windows[rows] - self.mean[k]) @ self.basis[k]
+        return functional.normalize(raw, dim=-1)
 
 
-@dataclass(frozen=True)
-class Pieces:
-    """Images prepared for the search.
-
-    Attributes:
-        descriptors: (16, N, 16, 64): cell, image, slot.
-        place: (16, N, 16, 2). mirrored: (16, N, 16). As in :class:`Points`.
-    """
-
-    descriptors: Tensor
-    place: Tensor
-    mirrored: Tensor
-
-    @classmethod
-    def of(cls, images: FloatArray, whitening: Whitening, at_once: int = 64) -> Pieces:
-        """Prepare (N, S, S) images, blockwise."""
-        descriptors = torch.empty(CELLS, len(images), PER_CELL, whitening.basis.shape[1])
-        place = torch.empty(CELLS, len(images), PER_CELL, 2, dtype=torch.int16)
-        mirrored = torch.empty(CELLS, len(images), PER_CELL, dtype=torch.bool)
-        for start in range(0, len(images), at_once):
-            block = slice(start, start + at_once)
-            found = points(images[block])
-            descriptors[:, block] = whitening(found).transpose(0, 1)
-            place[:, block] = found.place.transpose(0, 1).to(torch.int16)
-            mirrored[:, block] = found.mirrored.transpose(0, 1)
-        return cls(descriptors, place, mirrored)
-
-    def __len__(self) -> int:
-        return self.descriptors.shape[1]
-
-    def take(self, images: Tensor) -> Pieces:
-        """Some of the images."""
-        return Pieces(self.descriptors[:, images], self.place[:, images], self.mirrored[:, images])
-
-
-def best_cosines(probes: Pieces, gallery: Pieces) -> Iterator[tuple[slice, Tensor]]:
-    """Largest cosine between a point of each probe and one of each gallery image.
-
-    Yields:
-        The slice of probes and (m, N) float32 in [0, 1].
-    """
-    flat = gallery.descriptors.reshape(CELLS, -1, gallery.descriptors.shape[-1]).transpose(1, 2)
-    for start in range(0, len(probes), PROBES_AT_ONCE):
-        block = slice(start, min(start + PROBES_AT_ONCE, len(probes)))
-        best = torch.zeros(block.stop - start, len(gallery))
-        for cell in range(CELLS):
-            mine = probes.descriptors[cell, block].reshape(-1, flat.shape[1])
-            for left in range(0, len(gallery), IMAGES_AT_ONCE):
-                right = min(left + IMAGES_AT_ONCE, len(gallery))
-                products = mine @ flat[cell, :, left * PER_CELL : right * PER_CELL]
-                of_probe = products.view(len(best), PER_CELL, -1).amax(dim=1)
-                of_image = of_probe.view(len(best), right - left, PER_CELL).amax(dim=2)
-                torch.maximum(best[:, left:right], of_image, out=best[:, left:right])
-        yield block, best.clamp(max=1.0)
-
-
-CONSENSUS_PAIRS = 24
-"""Best pairs of points per pair of images that may agree with each other."""
-
-
-EVIDENCE_FLOOR = 0.5
-"""Evidence that does not count: below a cosine of 0.63 neighbouring pairs of any two patients agree."""
-
-EVIDENCE_SCALE = 10.0
-"""Evidence that counts as one unit of Fisher's z: an exact pair of points has 6.4, strangers reach 6 in one of 100."""
-
-
-@dataclass(frozen=True)
-class Agreement:
-    """The largest set of point pairs that tell of one displacement, for each pair of a probe and an image.
-
-    Attributes:
-        similarity: (n,) tanh of the summed evidence over the scale, so that Fisher's z is proportional to evidence.
-        mirrored: (n,) whether the piece was mirrored.
-        shift: (n, 2) where the piece went: rows down, columns to the right (mirrored: about the middle column).
-        box: (n, 4) top, left, bottom, right of the windows that agree, in pixels of the probe.
-    """
-
-    similarity: Tensor
-    mirrored: Tensor
-    shift: Tensor
-    box: Tensor
-
-
-def single_evidence(cosine: Tensor) -> Tensor:
-    """Similarity of one pair of points on the scale of :class:`Agreement`: the least that consensus can say."""
-    return torch.tanh(_evidence(cosine) / EVIDENCE_SCALE)
-
-
-def _evidence(cosine: Tensor) -> Tensor:
-    """-log(1 - cosine²): proportional to the logarithm of how seldom a random direction is as near."""
-    return (-torch.log1p(-(cosine.clamp(0.0, 0.9995) ** 2)) - EVIDENCE_FLOOR).clamp(min=0.0)
-
-
-def agreement(probes: Pieces, row: int, gallery: Pieces, images: Tensor, side: int) -> Agreement:
-    """How far the point pairs of one probe and some gallery images agree on one displacement.
-
-    Args:
-        probes, gallery: Prepared images. row: The probe. images: (n,) numbers of gallery images.
-        side: Pixels on a side, S.
-    """
-    mine = probes.descriptors[:, row]
-    theirs = gallery.descriptors[:, images].reshape(CELLS, -1, mine.shape[-1])
-    # Every pair within a cell: (16, n * 16, 16), then image by image.
-    products = torch.bmm(theirs, mine.transpose(1, 2)).view(CELLS, len(images), -1)
-    cosine = products.transpose(0, 1).reshape(len(images), -1)
-    best, at = cosine.topk(CONSENSUS_PAIRS, dim=1)
-    cell, slot, own = at // PER_CELL**2, at // PER_CELL % PER_CELL, at % PER_CELL
-    here = probes.place[:, row][cell, own].int()
-    there = gallery.place[cell, images[:, None], slot].int()
-    mirrored = probes.mirrored[:, row][cell, own] ^ gallery.mirrored[cell, images[:, None], slot]
-    column = torch.where(mirrored, side - 1 - there[..., 1], there[..., 1])
-    shift = here - torch.stack([there[..., 0], column], dim=-1)
-    same = (shift[:, :, None] == shift[:, None]).all(dim=-1)
-    agree = same & (mirrored[:, :, None] == mirrored[:, None])
-    evidence = _evidence(best)
-    total, chief = (agree * evidence[:, None]).sum(dim=2).max(dim=1)
-    pick = torch.arange(len(images))
-    members = agree[pick, chief] & (evidence > 0)
-    low = here.masked_fill(~members[..., None], side).amin(dim=1) - REACH
-    high = here.masked_fill(~members[..., None], 0).amax(dim=1) + REACH + 1
-    similarity = torch.tanh(total / EVIDENCE_SCALE)
-    return Agreement(similarity, mirrored[pick, chief], shift[pick, chief], torch.cat([low, high], dim=1))
+def _whitener(spread: Tensor) -> Tensor:
+    """(121, 64) leading directions of a spread, each scaled to variance one."""
+    variance, direction = torch.linalg.eigh(spread)
+    variance, direction = variance.flip(0), direction.flip(1)
+    scale = (variance.clamp(min=0) + RIDGE * variance.mean() + 1e-12).rsqrt()
+    basis: Tensor = (direction * scale)[:, :DIMENSIONS].float()
+    return basis
