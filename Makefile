@@ -48,6 +48,7 @@ bench: install
 	$(BIN)/python -m benchmarks.header_scan
 	$(BIN)/python -m benchmarks.copy_search
 	$(BIN)/python -m benchmarks.audit_power
+	$(BIN)/python -m benchmarks.uld
 
 clean:
 	rm -rf .venv build *.egg-info clients/web/node_modules

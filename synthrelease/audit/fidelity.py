@@ -16,9 +16,11 @@ import numpy as np
 import numpy.typing as npt
 
 from synthrelease.audit.images import FloatArray, ImageSet, IntArray
+from synthrelease.errors import UsageError
 from synthrelease.features.embedding import Reduction, described
 from synthrelease.features.extractors import Extractor, ExtractorChoice
 from synthrelease.features.frd import radiomic_features
+from synthrelease.features.uld.sketch import known_among
 
 if TYPE_CHECKING:
     from synthrelease.audit.case import AuditCase
@@ -74,17 +76,24 @@ class Fidelity:
 
     def __init__(self, train: ImageSet, holdout: ImageSet, synthetic: ImageSet, choice: ExtractorChoice) -> None:
         self.train, self.holdout, self.synthetic = (drawn(s, MOST) for s in (train, holdout, synthetic))
+        self._real = (train, holdout)
         self._choice = choice
 
     @cached_property
     def extractor(self) -> Extractor:
-        """Made ready once."""
-        return self._choice.open()
+        """Made ready once.
+
+        Raises:
+            UsageError: It was fitted to images of either real role.
+        """
+        extractor = self._choice.open()
+        require_stranger(extractor, *self._real)
+        return extractor
 
     @cached_property
     def raw(self) -> Roles:
         """What the extractor gives, neither standardised nor reduced."""
-        return self._of(self.extractor)
+        return self.of(self.extractor)
 
     @cached_property
     def reduced(self) -> Roles:
@@ -96,7 +105,7 @@ class Fidelity:
     @cached_property
     def radiomic(self) -> Roles:
         """Radiomic features, not standardised."""
-        return self._of(_Radiomic())
+        return self.of(_Radiomic())
 
     @property
     def name(self) -> str:
@@ -107,7 +116,8 @@ class Fidelity:
     def _reduction(self) -> Reduction:
         return Reduction.fit(self.raw.holdout)
 
-    def _of(self, extractor: Extractor) -> Roles:
+    def of(self, extractor: Extractor) -> Roles:
+        """What any extractor gives of the three roles."""
         holdout, train, synthetic = (extractor(s.images) for s in (self.holdout, self.train, self.synthetic))
         return Roles(holdout, train, synthetic, self.holdout.patient)
 
@@ -119,6 +129,25 @@ class _Radiomic:
 
     def __call__(self, images: FloatArray) -> Array:
         return radiomic_features(images)
+
+
+def require_stranger(extractor: Extractor, *real: ImageSet) -> None:
+    """Distances are not measured by a network that was fitted to the images that are compared.
+
+    One that has seen the training patients and not the holdout embeds the two differently, and then clean archives look
+    nearer to one of them; one that has seen either rewards copies of it.
+
+    Raises:
+        UsageError: The extractor names images that it was fitted to, and some of them are here; none is named.
+    """
+    fitted_on: tuple[str, ...] = getattr(extractor, "fitted_on", ())
+    known = sum(known_among(fitted_on, images.digests) for images in real)
+    if known:
+        raise UsageError(
+            f"the encoder that the profile names was fitted to images of this very cohort ({known} of the "
+            f"{len(fitted_on)} that it is known by): distances in its features would favour the archive",
+            fix="Leave extractor.file out for the public encoder, or name one that was fitted to other patients.",
+        )
 
 
 def drawn(images: ImageSet, most: int) -> ImageSet:

@@ -51,12 +51,12 @@ class Extractor(_Strict):
     """In whose features distances between sets are measured.
 
     Attributes:
-        name: Which one. file: The TorchScript file, only with ``torchscript``; null otherwise.
-        side, scale: Pixels and grey range that the file takes.
+        name: Which one. file: The TorchScript file with ``torchscript``, an encoder with ``uld``; null otherwise.
+        side, scale: Pixels and grey range that a TorchScript file takes.
         because: Why this one.
     """
 
-    name: Literal["radiomics", "phantom_network", "efficientnet_lite0", "torchscript"] = "radiomics"
+    name: Literal["radiomics", "phantom_network", "efficientnet_lite0", "torchscript", "uld"] = "radiomics"
     file: str | None = None
     side: Annotated[int, Field(ge=8, le=1024)] = 299
     scale: Literal["signed", "unit", "byte"] = "signed"

@@ -22,6 +22,7 @@ VERBS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
             ("check", "Find every problem in a policy, with its place."),
             ("plan", "Tell what a run would do, cost and promise; reads no pixel."),
             ("audit-mechanism", "Try by experiment whether the privacy mechanism keeps its claim."),
+            ("features", "Fit an image encoder without labels, or tell whom one has seen."),
         ),
     ),
     (

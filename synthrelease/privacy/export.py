@@ -1,12 +1,14 @@
 """What must not be in a folder that leaves the house, whatever put it there.
 
 The guarantee covers what is computed from noisy results. Losses and clip counts of real patients, look-alike pairs, the pixel
-store, and the state that a trainer goes on from are not: one such file beside a private archive undoes it.
+store, the state that a trainer goes on from, and an encoder that was fitted to patients are not: one such file beside a
+private archive undoes it. Weights are known by their content too, whatever the file is called.
 """
 
 from __future__ import annotations
 
 import json
+import struct
 from collections.abc import Iterator
 from fnmatch import fnmatch
 from pathlib import Path
@@ -31,18 +33,41 @@ INTERNAL: tuple[tuple[str, str], ...] = (
 )
 """Pattern of a file's or folder's name, and why it stays."""
 
+LOOKED_AT = 4096
+"""Bytes at the start of a file that tell whether it holds weights."""
+
+_LONGEST_HEADER = 100_000_000
 _INTERNAL_EDITION = 'name="synthrelease-edition" content="internal"'
 
 
 def export_problems(folder: Path) -> tuple[StrictProblem, ...]:
     """Every internal artefact below a folder that is about to leave.
 
-    Names of all files are looked at; of JSON, JSON-lines and HTML files also the content.
+    Names and first bytes of all files are looked at; of JSON, JSON-lines and HTML files also the content.
 
     Args:
         folder: A pack before it is sealed, or anything else to be handed on.
     """
     return tuple(StrictProblem("nothing_internal_is_exported", message) for message in _found(folder))
+
+
+def weights_in(head: bytes) -> str:
+    """What a file that begins like this holds of a network; empty: nothing.
+
+    A safetensors file is eight bytes of length and a JSON object; one of PyTorch is a ZIP file of pickles.
+
+    Args:
+        head: The first `LOOKED_AT` bytes, or the whole of a shorter file.
+
+    >>> weights_in(b"SOPInstanceUID,label"), weights_in((2).to_bytes(8, "little") + b"{}")
+    ('', 'holds weights')
+    """
+    if head.startswith(b"PK\x03\x04") and b"data.pkl" in head[:256]:
+        return "holds weights"
+    if len(head) < 10 or not 2 <= struct.unpack("<Q", head[:8])[0] <= _LONGEST_HEADER or head[8:9] != b"{":
+        return ""
+    fitted_to_patients = b"cohort_digests" in head and b'cohort_digests\\":[]' not in head
+    return "holds an encoder of patients' images" if fitted_to_patients else "holds weights"
 
 
 def _found(folder: Path) -> Iterator[str]:
@@ -59,6 +84,11 @@ def _found(folder: Path) -> Iterator[str]:
 
 def _inside(path: Path) -> Iterator[str]:
     """What is wrong with the content of one file."""
+    with path.open("rb") as stream:
+        found = weights_in(stream.read(LOOKED_AT))
+    if found:
+        yield found
+        return
     kind = path.suffix.casefold()
     if kind not in (".json", ".jsonl", ".html"):
         return

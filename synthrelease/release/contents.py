@@ -25,6 +25,7 @@ _WORDS = {
     "changed": "changed",
     "extra": "not part of the release",
     "link": "a link instead of a file",
+    "weights": "weights of a network, which no release holds",
 }
 
 
@@ -36,7 +37,7 @@ class Problems:
         self._counts: dict[str, int] = {}
 
     def add(self, kind: str, name: str) -> None:
-        """One more file that is missing, changed, extra, or a link."""
+        """One more file that is missing, changed, extra, a link, or holds weights."""
         self._counts[kind] = self._counts.get(kind, 0) + 1
         if len(kept := self._first.setdefault(kind, [])) < SHOWN:
             kept.append(name)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from synthrelease.errors import IntegrityError
+from synthrelease.privacy.export import LOOKED_AT, weights_in
 from synthrelease.records.digests import digest_of_file
 from synthrelease.records.manifest import MANIFEST, ManifestWriter, lines_of, problems
 from synthrelease.release import bag
@@ -87,7 +88,7 @@ class Archive:
             Bytes copied.
 
         Raises:
-            IntegrityError: A file changed meanwhile; names the files.
+            IntegrityError: A file changed meanwhile, or holds weights under whatever name; names the files.
         """
         found = Problems()
         total = 0
@@ -97,9 +98,11 @@ class Archive:
             if target.parent != parent:
                 parent = target.parent
                 parent.mkdir(parents=True, exist_ok=True)
-            found_digest, size = _copied(self._folder / path, target)
+            found_digest, size, inside = _copied(self._folder / path, target)
             if found_digest != digest:
                 found.add("changed", path)
+            if inside:
+                found.add("weights", path)
             total += size
         found.refuse(_FIX)
         return total
@@ -118,12 +121,13 @@ class Archive:
         return (line for line in lines_of(self._manifest) if line[0].startswith(bag.OBJECTS) is objects)
 
 
-def _copied(source: Path, target: Path) -> tuple[str, int]:
-    """SHA-256 and size of what was read and written."""
-    digest, size = hashlib.sha256(), 0
+def _copied(source: Path, target: Path) -> tuple[str, int, str]:
+    """SHA-256 and size of what was read and written, and what it holds of a network."""
+    digest, size, inside = hashlib.sha256(), 0, ""
     with source.open("rb") as reader, target.open("xb") as writer:
         while block := reader.read(_BLOCK):
+            inside = inside if size else weights_in(block[:LOOKED_AT])
             digest.update(block)
             writer.write(block)
             size += len(block)
-    return digest.hexdigest(), size
+    return digest.hexdigest(), size, inside

@@ -9,6 +9,7 @@ from typing import Any
 
 from synthrelease.audit.case import AuditCase
 from synthrelease.audit.duplicates import set_aside_duplicates
+from synthrelease.audit.fidelity import require_stranger
 from synthrelease.audit.profile import Profile
 from synthrelease.audit.runner import run_audit
 from synthrelease.audit.self_test import self_test
@@ -54,18 +55,18 @@ def judge_matter(desk: Desk, matter: Matter) -> dict[str, Any]:
     """Measure and judge; writes audit.json, its coarse extract, the private annex and both reports."""
     from synthrelease.report.writing import write_reports
 
-    run = matter.run
+    run, case = matter.run, _asked_for(matter)
     begun = begin_audit(matter.chain, matter.asked)
     prior = prior_audits(matter.chain, matter.asked, begun)
     with threads(desk.threads):
         record, annex = run_audit(
-            _asked_for(matter),
+            case,
             matter.profile,
             matter.seed,
             progress=desk.progress,
             digests=matter.digests,
             keep=run.folder / "audit-progress.private",
-            inputs=matter.inputs,
+            inputs=_inputs_of(matter),
             prior=prior,
         )
     matter.unchanged()
@@ -82,12 +83,11 @@ def judge_matter(desk: Desk, matter: Matter) -> dict[str, Any]:
 
 def self_test_matter(desk: Desk, matter: Matter) -> dict[str, Any]:
     """Plant known leaks in copies of the archive and judge those; writes self-test.json, and no verdict on the archive."""
+    case = _asked_for(matter)
     # It tells something of the archive too, so it is counted.
     begin_audit(matter.chain, matter.asked, "self-test")
     with threads(desk.threads):
-        record = self_test(
-            set_aside_duplicates(_asked_for(matter)), matter.profile, matter.seed, progress=desk.progress
-        )
+        record = self_test(set_aside_duplicates(case), matter.profile, matter.seed, progress=desk.progress)
     matter.unchanged()
     value = {**record.to_json(), "digests": dict(matter.digests)}
     atomic_write_json(matter.run.self_test, value)
@@ -95,5 +95,18 @@ def self_test_matter(desk: Desk, matter: Matter) -> dict[str, Any]:
 
 
 def _asked_for(matter: Matter) -> AuditCase:
-    """The case, looked at in the features that the profile names."""
-    return replace(matter.case, extractor=matter.profile.extractor.choice())
+    """The case, looked at in the features that the profile names.
+
+    Raises:
+        UsageError: They are an encoder's that was fitted to this cohort: said before anything is measured.
+    """
+    case, choice = matter.case, matter.profile.extractor.choice()
+    if choice.name == "uld" and choice.file is not None:
+        require_stranger(choice.open(), *(side for side in (case.train, case.holdout) if side is not None))
+    return replace(case, extractor=choice)
+
+
+def _inputs_of(matter: Matter) -> Any:
+    """What measurements depend on beside the case: a file that the profile names may have been replaced."""
+    file = matter.profile.extractor.choice().file
+    return matter.inputs if file is None or not file.is_file() else [matter.inputs, digest_of_file(file)]

@@ -11,6 +11,7 @@ from synthrelease.audit.checks.frechet_infinity import FrechetInfinity
 from synthrelease.audit.checks.header_leak import HeaderLeak
 from synthrelease.audit.checks.kernel_distance import KernelDistance
 from synthrelease.audit.checks.label_copies import LabelCopies
+from synthrelease.audit.checks.landmark_geometry import LandmarkGeometry
 from synthrelease.audit.checks.linkability import Linkability
 from synthrelease.audit.checks.local_copies import LocalCopies
 from synthrelease.audit.checks.mask_consistency import MaskConsistency
@@ -59,6 +60,7 @@ CHECKS: tuple[Check, ...] = (
     FrechetDistance(),
     FrechetInfinity(),
     RadiomicFrechet(),
+    LandmarkGeometry(),
     KernelDistance(),
     PrecisionRecall(),
     VendiScore(),

@@ -43,11 +43,12 @@ class FrechetDistance:
             ratio.append(frechet(half.first, half.synthetic) / unit)
             ceiling.append(frechet(half.first, half.train) / unit)
         value, interval = float(np.median(ratio)), percentiles(np.array(ratio))
+        distance = f"FD-{case.extractor.name}"
         return Measurement(
             Statistic(NAME, value, interval.low, interval.high, 0.95, Direction.LOWER),
             Baseline(holdout=float(np.median(ceiling))),
             Power((interval.high - interval.low) / 2, "ratio, half width of the interval"),
             case.counts,
-            note=f"{value:.1f} times the distance between two halves of the holdout",
-            details={"extractor": extractor},
+            note=f"{distance} is {value:.1f} times that between two halves of the holdout",
+            details={"extractor": extractor, "distance": distance},
         )

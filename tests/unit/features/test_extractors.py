@@ -19,6 +19,9 @@ from synthrelease.features.extractors.phantom_network import PhantomNetwork, Rec
 from synthrelease.features.extractors.preprocessing import as_rgb, resized
 from synthrelease.features.extractors.radiomics import RadiomicsAndPixels
 from synthrelease.features.extractors.torchscript import TorchScriptNetwork
+from synthrelease.features.extractors.uld import LocalDiscrimination
+from synthrelease.features.uld.encoder import Encoder, Provenance
+from synthrelease.features.uld.recipe import Recipe as FitRecipe
 from synthrelease.records.digests import digest_of_file
 
 SMALL = Recipe(patients=4, steps=3, batch=4)
@@ -60,10 +63,15 @@ def extractors(tmp_path_factory):
         "phantom": PhantomNetwork.cached(SMALL, folder),
         "efficientnet": EfficientNetLite0.from_file(weights, digest_of_file(weights)),
         "torchscript": TorchScriptNetwork.read(scripted(Pooled(), folder / "pooled.pt"), 32, "unit"),
+        "uld": LocalDiscrimination(encoder(Provenance("public", "invented chests"))),
     }
 
 
-NAMES = ("radiomics", "phantom", "efficientnet", "torchscript")
+def encoder(provenance, role="landmarks"):
+    return Encoder(role, FitRecipe(steps=0).build(), provenance)
+
+
+NAMES = ("radiomics", "phantom", "efficientnet", "torchscript", "uld")
 
 
 def test_shrinking_is_antialiased_and_stays_in_floating_point():
@@ -126,6 +134,37 @@ def test_a_torchscript_is_told_the_grey_range_and_averaged_over_places(images, t
     path = scripted(Inception(), tmp_path / "inception.pt")
     features = TorchScriptNetwork.read(path, 64, "byte")(images)
     np.testing.assert_allclose(features[:, 0], (images.mean((1, 2, 3)) + 1) * 127.5, rtol=1e-4)
+
+
+def test_a_named_encoder_says_whom_it_was_fitted_on_and_keeps_the_sketch_of_it(images, tmp_path):
+    known = ("a" * 64, "b" * 64)
+    file = tmp_path / "e.safetensors"
+    encoder(Provenance("private", "private images of one cohort", known)).save(file)
+    opened = ExtractorChoice("uld", file).open()
+    assert "fitted on private images, internal" in opened.name
+    assert opened.fitted_on == known
+    assert opened(images).shape == (6, 2 * (12 + 12 + 24 + 48 + 64))
+
+
+def test_the_public_encoder_is_fitted_on_no_patient(images):
+    opened = ExtractorChoice("uld").open()
+    assert "fitted on no patient" in opened.name
+    assert opened.fitted_on == ()
+    assert np.isfinite(opened(images)).all()
+
+
+def test_an_encoder_for_copies_is_no_extractor(tmp_path):
+    from synthrelease.features.uld.local import LocalNetwork
+
+    file = tmp_path / "copies.safetensors"
+    Encoder("copies", LocalNetwork(), Provenance("public", "invented chests")).save(file)
+    with pytest.raises(UsageError, match="one for copies"):
+        ExtractorChoice("uld", file).open()
+    with pytest.raises(UsageError, match="not there"):
+        ExtractorChoice("uld", tmp_path / "nowhere.safetensors").open()
+    (tmp_path / "junk.safetensors").write_bytes(b"junk")
+    with pytest.raises(UnsuitableData, match="encoder"):
+        ExtractorChoice("uld", tmp_path / "junk.safetensors").open()
 
 
 def test_what_is_missing_or_wrong_is_told_plainly(tmp_path, monkeypatch):

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 from synthrelease.privacy.export import export_problems
 
@@ -62,6 +63,29 @@ def test_an_internal_artefact_is_found_wherever_it_lies(pack: Path, name: str, c
     found = export_problems(pack)
     assert any(why in problem.message for problem in found), found
     assert {problem.rule for problem in found} == {"nothing_internal_is_exported"}
+
+
+def encoder_bytes(kind: str, *digests: str) -> bytes:
+    from synthrelease.features.uld.encoder import Encoder, Provenance
+    from synthrelease.features.uld.recipe import Recipe
+
+    return Encoder("landmarks", Recipe(steps=0).build(), Provenance(kind, "told", digests)).to_bytes()  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["archive/labels.csv", "evidence/training.json", "RELEASE.md", "archive/p0/image.dcm"])
+def test_an_encoder_of_patients_is_found_under_whatever_name(pack: Path, name: str) -> None:
+    (pack / name).write_bytes(encoder_bytes("private", "a" * 64))
+    (problem,) = export_problems(pack)
+    assert "an encoder of patients' images" in problem.message
+    (pack / name).write_bytes(encoder_bytes("public"))
+    (problem,) = export_problems(pack)
+    assert "holds weights" in problem.message
+
+
+def test_a_renamed_file_of_pytorch_is_found(pack: Path) -> None:
+    torch.save({"a": torch.zeros(3)}, pack / "archive" / "notes.txt")
+    (problem,) = export_problems(pack)
+    assert "holds weights" in problem.message
 
 
 def test_events_that_are_marked_for_release_may_leave(pack: Path) -> None:

@@ -283,6 +283,20 @@ def test_an_archive_that_changed_after_the_audit_is_not_sealed(signed: Path, tmp
     assert leftovers(tmp_path) == ["runs"]
 
 
+@pytest.mark.parametrize("name", ["labels.csv", IMAGE])
+def test_an_encoder_of_patients_is_not_sealed_under_whatever_name(
+    run: Path, tmp_path: Path, audit_of: Callable[..., None], archive_of: Callable[..., None], name: str
+) -> None:
+    header = b'{"__metadata__":{"record":"cohort_digests"}}'
+    archive_of(run, {**FILES, name: len(header).to_bytes(8, "little") + header})
+    audit_of(run)
+    approve(run, "Ada Approver", "privacy officer", "I read the report.", NOW)
+    approve(run, "Ben Botham", "custodian", "Agreed.", NOW)
+    with pytest.raises(IntegrityError, match=r"weights|encoder"):
+        seal(run, tmp_path / "pack", NOW, key=None)
+    assert leftovers(tmp_path) == ["runs"]
+
+
 def test_a_file_that_changes_while_it_is_copied_is_not_sealed(
     signed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,0 +1,1 @@
+"""Local-discrimination features: pasted copies, one-shot landmarks, unsupervised segmentation, and what they cost."""
