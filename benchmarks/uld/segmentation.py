@@ -21,6 +21,7 @@ from scipy.cluster.vq import kmeans2
 from benchmarks.uld.chests import SIDE, Chests, children, dice, phantoms, posed
 from benchmarks.uld.landmarks import fitted, kept
 from synthrelease.errors import UnsuitableData
+from synthrelease.features.extractors.preprocessing import resized
 from synthrelease.features.uld.fitting import Recipe, fit
 from synthrelease.features.uld.networks import EmbeddingNetwork
 from synthrelease.features.uld.public import public_encoder
@@ -122,8 +123,6 @@ def _guided(name: str, way: str, fitting: Chests, recipe: ShapeRecipe, *, quick:
 
 def _others(network: EmbeddingNetwork, chests: Chests, side: int) -> list[npt.NDArray[np.float64]]:
     """Dice of every other cluster, where it has the largest share."""
-    from synthrelease.features.extractors.preprocessing import resized
-
     with torch.inference_mode():
         images = torch.from_numpy(chests.images)
         shares = torch.cat([network.assign(resized(images[i : i + 50], side))[1] for i in range(0, len(images), 50)])
@@ -184,19 +183,19 @@ def _spread(each: list[Any]) -> dict[str, float]:
 
 def clusters(fitting: Chests, queries: Chests) -> dict[str, Any]:
     """Dice of the cluster that fits the phantoms' lungs best: k-means on stage 1 against the clusters of stage 2."""
-    truth = queries.lungs[:, 0] >= 0.5
+    side = RECIPE.side
+    images, lungs = (resized(torch.from_numpy(x), side) for x in (queries.images, queries.lungs))
+    truth = lungs[:, 0].numpy() >= 0.5
     by_seed = []
     for seed in SEEDS:
-        first = Recipe(steps=200, clusters=8, seed=seed)
+        first = Recipe(side=side, steps=200, clusters=8, seed=seed)
         second = replace(first, region_steps=REGION_STEPS)
         source = ArraySource(fitting.images)
         stage_one = fit(source, first, state=kept(f"clusters-first-{seed}"))
         stage_two = fit(source, second, state=kept(f"clusters-second-{seed}"))
         with torch.inference_mode():
-            vectors = (
-                stage_one(torch.from_numpy(queries.images)).permute(0, 2, 3, 1).reshape(len(truth), -1, 32).numpy()
-            )
-            shares = stage_two.assign(torch.from_numpy(queries.images))[1]
+            vectors = stage_one(images).permute(0, 2, 3, 1).reshape(len(truth), -1, 32).numpy()
+            shares = stage_two.assign(images)[1]
         rng = np.random.default_rng(seed)
         some = np.concatenate([v[rng.permutation(len(v))[:PIXELS_A_CHEST]] for v in vectors])
         middles, _ = kmeans2(some, first.clusters, minit="++", rng=rng)

@@ -235,6 +235,10 @@ class _Fit:
         recipe, count = self._recipe, self._recipe.batch
         generator = seeded(recipe.seed, 2, step)
         images = self._batch(generator)
+        if not bool(torch.isfinite(images).all()):  # said here: the cross entropy below breaks on them
+            raise UnsuitableData(
+                f"pixels of step {step} are not finite", fix="Look for images with pixels that are not numbers."
+            )
         theta = views.draw_affine(count, recipe.affine, generator)
         still = torch.eye(2, 3).expand(count, -1, -1)
         both = torch.cat([_framed(images, pose, recipe.frame, generator) for pose in (still, theta)])

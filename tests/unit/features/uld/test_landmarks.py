@@ -82,24 +82,24 @@ def test_no_images_give_no_points():
 
 
 def test_public_encoder_finds_anatomy_in_turned_and_moved_strangers_where_the_copied_place_fails():
-    """U4 in small: within 4 px for nearly all, on phantoms that are none of those it was fitted to."""
-    seen = [simulate_patient(31, index, 64).images[0] for index in range(13)]
+    """U4 in small, two supports: on phantoms that are none of those it was fitted to, not half the error of the copy."""
+    seen = [simulate_patient(31, index, 64).images[0] for index in range(14)]
     images = np.stack([i.pixels for i in seen])[:, None] * np.float32(2) - np.float32(1)
     points = np.array([[i.landmarks[name] for name in NAMES] for i in seen])
-    support = Support(images[:1], points[:1])
+    support = Support(images[:2], points[:2])
     generator = torch.Generator().manual_seed(0)
     theta = affine(
         torch.deg2rad(60.0 * torch.rand(12, generator=generator) - 30.0),
         torch.ones(12),
         0.2 * torch.rand(12, 2, generator=generator) - 0.1,
     )
-    posed = warp(torch.from_numpy(images[1:]), theta).numpy()
+    posed = warp(torch.from_numpy(images[2:]), theta).numpy()
     back = inverse(theta).double().numpy()
-    xy = (2 * points[1:, :, ::-1] + 1) / 64 - 1
+    xy = (2 * points[2:, :, ::-1] + 1) / 64 - 1
     there = np.einsum("nij,nlj->nli", back[:, :, :2], xy) + back[:, None, :, 2]
     truth = (((there + 1) * 64 - 1) / 2)[..., ::-1]
     inside = ((truth > 0) & (truth < 63)).all(axis=2)
     error = np.linalg.norm(locate(public_encoder("landmarks").embed, support, posed) - truth, axis=2)[inside]
-    copied = np.linalg.norm(points[:1] - truth, axis=2)[inside]
-    assert np.median(error) < 2.5 < np.median(copied)
-    assert (error <= 4).mean() > 0.8
+    copied = np.linalg.norm(points[:2].mean(axis=0) - truth, axis=2)[inside]
+    assert np.median(error) < 0.5 * np.median(copied)
+    assert (error <= 4).mean() > (copied <= 4).mean() + 0.35
