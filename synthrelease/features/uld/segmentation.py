@@ -235,10 +235,6 @@ class _Fit:
         recipe, count = self._recipe, self._recipe.batch
         generator = seeded(recipe.seed, 2, step)
         images = self._batch(generator)
-        if not bool(torch.isfinite(images).all()):  # said here: the cross entropy below breaks on them
-            raise UnsuitableData(
-                f"pixels of step {step} are not finite", fix="Look for images with pixels that are not numbers."
-            )
         theta = views.draw_affine(count, recipe.affine, generator)
         still = torch.eye(2, 3).expand(count, -1, -1)
         both = torch.cat([_framed(images, pose, recipe.frame, generator) for pose in (still, theta)])
@@ -253,9 +249,7 @@ class _Fit:
             anchor if not guided else recipe.anchor * anchor + self._guidance(embedding, shares, theta, seen, generator)
         )
         if not bool(torch.isfinite(loss)):
-            raise UnsuitableData(
-                f"the loss of step {step} is not finite", fix="Look for images with pixels that are not numbers."
-            )
+            raise UnsuitableData(f"the loss of step {step} is not finite", fix="Lower the learning rate.")
         self._optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         self._optimiser.step()
@@ -293,6 +287,10 @@ class _Fit:
             int(own[int(torch.randint(len(own), (), generator=generator))]) for own in (self._people[p] for p in people)
         ]
         images = torch.from_numpy(np.ascontiguousarray(self._source.take(np.array(rows, dtype=np.int64))))
+        if not bool(torch.isfinite(images).all()):
+            raise UnsuitableData(
+                "pixels of some images are not finite", fix="Leave those images out, or write them again."
+            )
         return resized(images, self._recipe.side)
 
 
