@@ -16,27 +16,23 @@ suffered: a few degrees, a few per cent of zoom, a part of a pixel, grey, blur a
 
 from __future__ import annotations
 
-import json
-import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn import functional
 
-from synthrelease.errors import IntegrityError, UnsuitableData
+from synthrelease.errors import UnsuitableData
 from synthrelease.features.extractors.preprocessing import resized
 from synthrelease.features.patches import LEAST_CONTRAST, REACH, WINDOW
 from synthrelease.features.uld import losses, views
-from synthrelease.features.uld.fitting import KEEP_EVERY_S, _digest, seeded
-from synthrelease.features.uld.sources import Source
+from synthrelease.features.uld.fitting import KEEP_EVERY_S, seeded
+from synthrelease.features.uld.sources import Source, one_image_each, rows_by_patient, source_digest
+from synthrelease.features.uld.state import State
 from synthrelease.records.digests import digest_of
-from synthrelease.records.files import atomic_write_bytes, canonical_json, sweep_partials
 from synthrelease.records.progress import Progress, Silent
 
 DIMENSIONS = 64
@@ -173,20 +169,19 @@ class _Fit:
     """A fit under way."""
 
     def __init__(self, source: Source, recipe: LocalRecipe, state: Path | None) -> None:
-        self._source, self._recipe, self._state = source, recipe, state
-        order = np.argsort(source.patient, kind="stable")
-        self._people = np.split(order, np.flatnonzero(np.diff(source.patient[order])) + 1)
-        self._identity = {"recipe": digest_of(recipe.to_json()), "source": _digest(source), "torch": torch.__version__}
+        self._source, self._recipe = source, recipe
+        self._people = rows_by_patient(source.patient)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(recipe.seed)
             self.network = LocalNetwork(recipe.widths, recipe.dimensions)
         self._optimiser = torch.optim.Adam(self.network.parameters(), lr=recipe.learning_rate)
-        self.done = 0
-        if state is not None:
-            sweep_partials(state.parent)
-            if state.exists():
-                self._resume(state)
-        self._kept_at = time.monotonic()
+        identity = {
+            "recipe": digest_of(recipe.to_json()),
+            "set of images": source_digest(source),
+            "version of torch": torch.__version__,
+        }
+        self._state = State(state, identity, KEEP_EVERY_S)
+        self.done = self._state.restore({"network": self.network}, {"adam": self._optimiser})
 
     def step(self, step: int) -> float:
         """One step of Adam; everything drawn follows from the seed and the step's number."""
@@ -210,48 +205,13 @@ class _Fit:
     def _batch(self, generator: torch.Generator) -> Tensor:
         """One image each of different patients."""
         chosen = torch.randperm(len(self._people), generator=generator)[: self._recipe.batch]
-        rows = [
-            int(own[int(torch.randint(len(own), (), generator=generator))])
-            for own in (self._people[int(person)] for person in chosen)
-        ]
-        images = torch.from_numpy(np.ascontiguousarray(self._source.take(np.array(rows, dtype=np.int64))))
+        images = one_image_each(self._source, self._people, chosen.tolist(), generator)
         return images if self._recipe.side is None else resized(images, self._recipe.side)
 
     def keep(self, done: int) -> None:
         """Put the state on disk now and then, and at the end."""
         last = done == self._recipe.steps
-        if self._state is None or (not last and time.monotonic() - self._kept_at < KEEP_EVERY_S):
-            return
-        tensors = {f"network/{name}": value for name, value in self.network.state_dict().items()}
-        for number, values in self._optimiser.state_dict()["state"].items():
-            tensors |= {f"adam/{number}/{name}": value for name, value in values.items()}
-        record = canonical_json({**self._identity, "done": done}).decode()
-        content = save({name: value.contiguous() for name, value in tensors.items()}, metadata={"record": record})
-        atomic_write_bytes(self._state, content)
-        self._kept_at = time.monotonic()
-
-    def _resume(self, path: Path) -> None:
-        try:
-            with safe_open(str(path), framework="pt") as stream:
-                record = json.loads(stream.metadata()["record"])
-                tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
-            if any(record[name] != value for name, value in self._identity.items()):
-                raise IntegrityError(
-                    f"{path.name} was begun with another recipe, other images or another version of torch",
-                    fix="Go on with the same, or remove it and begin again.",
-                )
-            adam: dict[int, dict[str, Tensor]] = {}
-            for name, value in tensors.items():
-                kind, _, rest = name.partition("/")
-                if kind == "adam":
-                    number, _, what = rest.partition("/")
-                    adam.setdefault(int(number), {})[what] = value
-            own = {name.removeprefix("network/"): v for name, v in tensors.items() if name.startswith("network/")}
-            self.network.load_state_dict(own)
-            self._optimiser.load_state_dict({**self._optimiser.state_dict(), "state": adam})
-            self.done = int(record["done"])
-        except (SafetensorError, ValueError, KeyError, TypeError, OSError, RuntimeError) as error:
-            raise IntegrityError(f"{path.name} is damaged", fix="Remove it and fit again from the start.") from error
+        self._state.keep(done, {"network": self.network}, {"adam": self._optimiser}, last=last)
 
 
 def pairs(images: Tensor, recipe: LocalRecipe, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:

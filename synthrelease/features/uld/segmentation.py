@@ -35,10 +35,10 @@ from synthrelease.errors import UnsuitableData
 from synthrelease.features.extractors.preprocessing import resized
 from synthrelease.features.uld import losses, networks, views
 from synthrelease.features.uld.averaging import pool, sliding, to_grid
-from synthrelease.features.uld.fitting import KEEP_EVERY_S, SHOW_EVERY, _digest, _rows_by_patient, seeded
+from synthrelease.features.uld.fitting import KEEP_EVERY_S, SHOW_EVERY, seeded
 from synthrelease.features.uld.networks import SMALLEST_SIDE, EmbeddingNetwork
 from synthrelease.features.uld.shapes import ShapeRange, vary
-from synthrelease.features.uld.sources import Source
+from synthrelease.features.uld.sources import Source, one_image_each, rows_by_patient, source_digest
 from synthrelease.features.uld.state import State
 from synthrelease.records.digests import digest_of
 from synthrelease.records.files import canonical_json
@@ -188,7 +188,7 @@ class _Fit:
         progress: Progress,
     ) -> None:
         self._source, self._recipe, self._progress = source, recipe, progress
-        self._people = _rows_by_patient(source.patient)
+        self._people = rows_by_patient(source.patient)
         self._shapes = resized(torch.from_numpy(np.ascontiguousarray(shapes, dtype=np.float32)), recipe.side).clamp(
             0, 1
         )
@@ -204,7 +204,7 @@ class _Fit:
         self._judges = torch.optim.Adam(self._judge.parameters(), lr=recipe.discriminator_rate, betas=(0.5, 0.99))
         identity = {
             "recipe": recipe.digest,
-            "set of images": _digest(source),
+            "set of images": source_digest(source),
             "set of outlines": digest_of(np.asarray(self._shapes).round(4).tolist()),
             "start": begun,
             "version of torch": torch.__version__,
@@ -283,10 +283,7 @@ class _Fit:
     def _batch(self, generator: torch.Generator) -> Tensor:
         """Images of people drawn at random, one each."""
         people = torch.randint(len(self._people), (self._recipe.batch,), generator=generator).tolist()
-        rows = [
-            int(own[int(torch.randint(len(own), (), generator=generator))]) for own in (self._people[p] for p in people)
-        ]
-        images = torch.from_numpy(np.ascontiguousarray(self._source.take(np.array(rows, dtype=np.int64))))
+        images = one_image_each(self._source, self._people, people, generator)
         if not bool(torch.isfinite(images).all()):
             raise UnsuitableData(
                 "pixels of some images are not finite", fix="Leave those images out, or write them again."

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterable
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch import Tensor
 
 from synthrelease.cohort.store import CohortStore
+from synthrelease.records.digests import digest_of
 
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
@@ -82,3 +87,31 @@ class StoreSource:
     def take(self, rows: IntArray) -> FloatArray:
         """See `Source`."""
         return self._store.images(self._rows[rows])
+
+
+def rows_by_patient(patient: IntArray) -> list[IntArray]:
+    """Image rows of each patient, ascending."""
+    order = np.argsort(patient, kind="stable")
+    return np.split(order, np.flatnonzero(np.diff(patient[order])) + 1)
+
+
+def one_image_each(source: Source, people: list[IntArray], chosen: Iterable[int], generator: torch.Generator) -> Tensor:
+    """One image of each chosen patient, drawn at random.
+
+    Args:
+        people: Of `rows_by_patient`. chosen: Positions in it.
+
+    Returns:
+        (n, 1, H, W) float32.
+    """
+    rows = [
+        int(own[int(torch.randint(len(own), (), generator=generator))]) for own in (people[person] for person in chosen)
+    ]
+    return torch.from_numpy(np.ascontiguousarray(source.take(np.array(rows, dtype=np.int64))))
+
+
+def source_digest(source: Source) -> str:
+    """Of who is who and of two images: enough to tell another cohort, without reading all of it."""
+    few = np.ascontiguousarray(source.take(np.array([0, len(source) - 1], dtype=np.int64)))
+    people = hashlib.sha256(np.ascontiguousarray(source.patient).tobytes()).hexdigest()
+    return digest_of([len(source), people, hashlib.sha256(few.tobytes()).hexdigest()])
