@@ -32,6 +32,21 @@ def data_folder(name: str) -> Path:
     )
 
 
+def chests_without_twins() -> list[dict[str, str]]:
+    """Rows with a mask status, of children whose image is not known to stand under another id as well.
+
+    Raises:
+        UnsuitableData: The set is not on this machine.
+    """
+    with (data_folder("cxr-pediatric") / "labels.csv").open(newline="", encoding="utf-8") as stream:
+        rows = [row for row in csv.DictReader(stream) if row["mask_status"] != "none"]
+    owners: dict[str, set[str]] = {}
+    for row in rows:
+        owners.setdefault(row["exact_dup_group"], set()).add(row["patient_id"])
+    twins = {p for group, patients in owners.items() if group and len(patients) > 1 for p in patients}
+    return [row for row in rows if row["patient_id"] not in twins]
+
+
 def write_table(target: Path, patients: int | None = None) -> Path:
     """Unpack the set into ``target`` as PNG files and one table.csv; reuses a finished folder.
 

@@ -6,7 +6,6 @@ its own. Radiograph worlds resample one pool of about 4,000 children, one image 
 
 from __future__ import annotations
 
-import csv
 import io
 import os
 import tempfile
@@ -21,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from benchmarks.pediatric import data_folder
+from benchmarks.pediatric import chests_without_twins, data_folder
 from synthrelease.audit.case import AuditCase
 from synthrelease.audit.images import ImageSet
 from synthrelease.audit.planted import NEGATIVES
@@ -164,16 +163,10 @@ def radiographs() -> tuple[ImageSet, tuple[str, ...]]:
         UnsuitableData: The set is not on this machine.
     """
     home = data_folder("cxr-pediatric")
-    with (home / "labels.csv").open(newline="", encoding="utf-8") as stream:
-        rows = [row for row in csv.DictReader(stream) if row["mask_status"] != "none"]
-    owners: dict[str, set[str]] = {}
-    for row in rows:
-        owners.setdefault(row["exact_dup_group"], set()).add(row["patient_id"])
-    twins = {p for group, patients in owners.items() if group and len(patients) > 1 for p in patients}
+    rows = chests_without_twins()
     first: dict[str, dict[str, str]] = {}
     for row in rows:
-        if row["patient_id"] not in twins:
-            first.setdefault(row["patient_id"], row)
+        first.setdefault(row["patient_id"], row)
     classes = tuple(sorted({row["label"] for row in rows}))
     images, masks = [], []
     with zipfile.ZipFile(home / "images_128.zip") as pictures, zipfile.ZipFile(home / "lung_masks_128.zip") as lungs:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import zipfile
 from collections.abc import Mapping
@@ -14,7 +13,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from benchmarks.audit_power.worlds import phantom_people
-from benchmarks.pediatric import data_folder
+from benchmarks.pediatric import chests_without_twins, data_folder
 from synthrelease.audit.images import FloatArray, ImageSet
 from synthrelease.audit.plants import geometry, grey
 from synthrelease.audit.plants.grey import Change
@@ -49,13 +48,7 @@ def children() -> FloatArray:
         UnsuitableData: The set is not on this machine.
     """
     home = data_folder("cxr-pediatric")
-    with (home / "labels.csv").open(newline="", encoding="utf-8") as stream:
-        rows = [row for row in csv.DictReader(stream) if row["mask_status"] != "none"]
-    owners: dict[str, set[str]] = {}
-    for row in rows:
-        owners.setdefault(row["exact_dup_group"], set()).add(row["patient_id"])
-    twins = {p for group, patients in owners.items() if group and len(patients) > 1 for p in patients}
-    first = {row["patient_id"]: row["image"] for row in reversed(rows) if row["patient_id"] not in twins}
+    first = {row["patient_id"]: row["image"] for row in reversed(chests_without_twins())}
     with zipfile.ZipFile(home / "images_128.zip") as pictures:
         images = [np.asarray(Image.open(io.BytesIO(pictures.read(name)))) for name in first.values()]
     return (np.stack(images)[:, None] / 127.5 - 1.0).astype(np.float32)
