@@ -27,6 +27,8 @@ import numpy as np
 import numpy.typing as npt
 
 from synthrelease.audit.case import AuditCase
+from synthrelease.audit.images import ImageSet
+from synthrelease.audit.planted import PLANTS, leaked_rows, planted
 from synthrelease.features.descriptors import fisher_z
 
 Array = npt.NDArray[np.float64]
@@ -92,21 +94,52 @@ def attack_scores(case: AuditCase) -> dict[str, tuple[Array, Array]]:
 def _attack_scores(case: AuditCase) -> dict[str, tuple[Array, Array]]:
     if case.holdout is None:
         raise ValueError("membership needs a holdout")
-    _, first = np.unique(case.train.patient, return_inverse=True)
-    _, second = np.unique(case.holdout.patient, return_inverse=True)
+    search = case.search("whole")
+    made, held = (fisher_z(matches["whole"].best_probe) for matches in (search.synthetic, search.holdout))
+    return _scored(case.train, case.holdout, case.synthetic.small, made - held)
+
+
+def replayed_scores(case: AuditCase, transform: str) -> dict[str, tuple[Array, Array]]:
+    """As :func:`attack_scores` of an archive that also holds an image of each of some training patients, changed.
+
+    Args:
+        case: With a holdout. transform: A name in :data:`synthrelease.audit.planted.TRANSFORMS`.
+
+    Returns:
+        Scores of these patients alone, and of the holdout patients.
+
+    Raises:
+        ValueError: The case has no holdout.
+    """
+    if case.holdout is None:
+        raise ValueError("membership needs a holdout")
+    leaked = case.train.patient[leaked_rows(transform, case.train, PLANTS)]
+    archive = np.concatenate(
+        [case.synthetic.small, planted(transform, case.train, case.synthetic, PLANTS).small], dtype=np.float32
+    )
+    search = case.search("whole")
+    made, held = search.synthetic["whole"].best_probe, search.holdout["whole"].best_probe
+    template = fisher_z(np.maximum(made, case.planted("whole", transform)["whole"].best_probe)) - fisher_z(held)
+    asked = np.ones(len(template), dtype=np.bool_)
+    asked[: case.train.patient_count] = np.isin(np.unique(case.train.patient), leaked)
+    ours = case.train.take(np.flatnonzero(np.isin(case.train.patient, leaked)))
+    return _scored(ours, case.holdout, archive, template[asked])
+
+
+def _scored(train: ImageSet, holdout: ImageSet, made: FloatArray, template: Array) -> dict[str, tuple[Array, Array]]:
+    """Scores of the patients of two sides; ``template`` is that of the search, for training patients first."""
+    _, first = np.unique(train.patient, return_inverse=True)
+    _, second = np.unique(holdout.patient, return_inverse=True)
     members, others = int(first.max()) + 1, int(second.max()) + 1
     column = np.concatenate([first, second + members]).astype(np.int64)
     unseen = np.where(column < members, column % others, column - members)
     queries = _Queries(column, members, others, second.astype(np.int64), unseen.astype(np.int64))
-    real = np.concatenate([case.train.small, case.holdout.small])
+    real = np.concatenate([train.small, holdout.small])
     by_image: Mapping[str, Array] = {
-        **_pixel_attacks(real, case.holdout.small, case.synthetic.small, queries),
-        **_density_attacks(real, case.holdout.small, case.synthetic.small, queries),
+        **_pixel_attacks(real, holdout.small, made, queries),
+        **_density_attacks(real, holdout.small, made, queries),
     }
     scores = {name: queries.by_patient(values) for name, values in by_image.items()}
-    search = case.search("whole")
-    near_made, near_held = (matches["whole"].best_probe for matches in (search.synthetic, search.holdout))
-    template = fisher_z(near_made) - fisher_z(near_held)
     scores["calibrated_template"] = template[:members], template[members:]
     return {name: scores[name] for name in ATTACKS}
 

@@ -102,9 +102,18 @@ def planted(transform: str, train: ImageSet, hosts: ImageSet, count: int) -> Ima
     Returns:
         Leaks of up to ``count`` different patients.
     """
-    rng = np.random.default_rng([PLANT_SEED, zlib.crc32(transform.encode())])
+    rng = _stream(transform)
     source = train.take(one_of_each_patient(train.patient, count, rng))
     return TRANSFORMS[transform](source, hosts.take(rng.permutation(len(source)) % len(hosts)), rng)
+
+
+def leaked_rows(transform: str, train: ImageSet, count: int) -> IntArray:
+    """Positions in ``train`` of the images that :func:`planted` leaks, leak by leak."""
+    return one_of_each_patient(train.patient, count, _stream(transform))
+
+
+def _stream(transform: str) -> np.random.Generator:
+    return np.random.default_rng([PLANT_SEED, zlib.crc32(transform.encode())])
 
 
 def replace_share(

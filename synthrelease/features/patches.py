@@ -55,8 +55,8 @@ class Level:
         signs: Of the moments that name a cell; the number of cells doubles with each.
         kinds: Signs, of the first of these, that name a kind of window with a whitening of its own.
         fitted: Windows that whitening is fitted to, about.
-        agreed: Evidence of a pair that does not add up with that of others. Points along one straight edge, of which
-            finer images have more, are all a little alike, and no more for being many.
+        agreed: Evidence of a pair that does not add up with that of others. Points along one straight edge are all a
+            little alike, and no more for being many; one of a copy keeps most of its evidence.
     """
 
     resolution: int
@@ -64,7 +64,7 @@ class Level:
     signs: int
     kinds: int
     fitted: int
-    agreed: float = 0.0
+    agreed: float
 
     @property
     def cells(self) -> int:
@@ -72,7 +72,7 @@ class Level:
         return int(2**self.signs)
 
 
-COARSE = Level(resolution=64, spacing=1, signs=6, kinds=4, fitted=60_000)
+COARSE = Level(resolution=64, spacing=1, signs=6, kinds=4, fitted=60_000, agreed=1.0)
 """About 280 points an image of 64 px, in 64 cells."""
 
 FINE = Level(resolution=128, spacing=1, signs=10, kinds=8, fitted=150_000, agreed=1.0)

@@ -52,7 +52,20 @@ def test_strangers_alone_pass_or_stay_open_but_never_fail(clean):
         assert verdict(check, clean)[0].verdict is not Verdict.FAIL, check.id
     found = verdict(Vulnerability(), clean)[1]
     assert found.statistic.value == 0
-    assert found.power.planted == {"exact": 1.0, "gain": 1.0}
+    for check in (Membership(), Vulnerability()):
+        found = verdict(check, clean)[1]
+        assert found.power.planted == {"exact": 1.0, "gain": 1.0}, check.id
+        assert found.controls_missed == (), check.id
+
+
+def test_attacks_that_miss_replayed_members_clear_nobody(clean, monkeypatch):
+    rng = np.random.default_rng(0)
+    nothing = {"distance": (rng.normal(size=60), rng.normal(size=70))}
+    monkeypatch.setattr("synthrelease.audit.checks.membership.replayed_scores", lambda case, transform: nothing)
+    judged, found = verdict(Membership(), clean)
+    assert judged.verdict is Verdict.INCONCLUSIVE
+    assert "planted leaks were not found well enough (exact, gain)" in judged.reason
+    assert found.p_value is None
 
 
 def test_one_copied_patient_is_singled_out_while_the_average_sees_nothing(clean):

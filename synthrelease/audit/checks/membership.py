@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
-from synthrelease.audit.attacks import attack_scores
+from synthrelease.audit.attacks import attack_scores, replayed_scores
 from synthrelease.audit.case import AuditCase
 from synthrelease.audit.measurement import Explanation, Measurement, holdout_missing, unable
-from synthrelease.audit.membership_rows import MAIN_RATE, membership_measurement, name_at
+from synthrelease.audit.membership_rows import FALLBACK_RATE, MAIN_RATE, hits_at, membership_measurement, name_at
 from synthrelease.records.findings import Criterion, Direction
+
+CONTROLS = ("exact", "gain")
+"""Training images that are replayed as they are, and with other grey values: the least that an attack must tell."""
+
+ENOUGH = 0.9
 
 
 class Membership:
@@ -23,7 +30,7 @@ class Membership:
         "archive, nearness against that to other people, density and counts of neighbours. The attacker may accuse one "
         "stranger in a hundred; it is counted how many training patients are then found.",
         good="As few training patients are found as strangers would be, about one in a hundred; more than five in a "
-        "hundred, proven, fails.",
+        "hundred, proven, fails. Training patients of whom an image is planted in a copy of the archive are found.",
         weakness="Averages over patients: one copied patient among hundreds is not seen here but by the copy and "
         "vulnerability checks. Stronger attacks may exist; under 299 held-out patients one in a hundred cannot be shown.",
         source="Chen et al., GAN-Leaks, CCS 2020; Hilprecht et al., PoPETs 2019 (ball counts); van Breugel et al., "
@@ -35,4 +42,22 @@ class Membership:
         missing = holdout_missing(case)
         if missing:
             return unable(name_at(MAIN_RATE), Direction.LOWER, missing, n=case.counts)
-        return membership_measurement(attack_scores(case), case.counts, rng)
+        found = membership_measurement(attack_scores(case), case.counts, rng)
+        rate = FALLBACK_RATE if found.fallback else MAIN_RATE
+        recall = {name: replayed(case, name, rate) for name in CONTROLS if case.measures_power}
+        return replace(
+            found,
+            power=replace(found.power, planted=recall),
+            controls_missed=tuple(name for name in CONTROLS if recall.get(name, 0.0) < ENOUGH),
+        )
+
+
+def replayed(case: AuditCase, transform: str, rate: float) -> float:
+    """Share of training patients found by the best attack when an image of theirs is planted in the archive.
+
+    Args:
+        case: With a holdout. transform: A name in :data:`synthrelease.audit.planted.TRANSFORMS`.
+        rate: Share of strangers that an attack may accuse.
+    """
+    scores = replayed_scores(case, transform)
+    return max(hits_at(members, others, rate) / len(members) for members, others in scores.values())

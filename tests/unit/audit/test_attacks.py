@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from synthrelease.audit.attacks import ATTACKS, attack_scores, principal_axes, ranged, threshold_at
+from synthrelease.audit.attacks import ATTACKS, attack_scores, principal_axes, ranged, replayed_scores, threshold_at
 from synthrelease.audit.case import AuditCase
 from synthrelease.audit.images import ImageSet
 from synthrelease.audit.membership_rows import (
@@ -17,6 +17,7 @@ from synthrelease.audit.membership_rows import (
     measurable_p,
     membership_measurement,
 )
+from synthrelease.audit.planted import planted
 
 
 def pictures(rng, count, first=0, side=16):
@@ -109,6 +110,26 @@ def test_a_mirrored_or_moved_leak_is_in_the_range_that_is_asked_for(case):
     )
     calibrated = attack_scores(replace(case, synthetic=mirrored))["calibrated_distance"][0]
     assert set(np.argsort(-calibrated)[:5]) == set(range(5))
+
+
+def test_replayed_members_score_as_if_their_images_stood_in_the_archive(case):
+    leaks = planted("gain", case.train, case.synthetic, 60)
+    images = np.concatenate([case.synthetic.images, leaks.images])
+    archive = ImageSet(images, np.zeros((140, 0, 16, 16), np.float32), np.zeros(140, np.int64), np.arange(140))
+    expected = attack_scores(replace(case, synthetic=archive))
+    for name, sides in replayed_scores(case, "gain").items():
+        for side, same in zip(sides, expected[name], strict=True):
+            np.testing.assert_allclose(side, same, rtol=1e-5, atol=1e-5, err_msg=name)
+
+
+def test_only_some_of_many_members_are_replayed_and_all_their_images_count():
+    rng = np.random.default_rng(0)
+    train = replace(pictures(rng, 150), patient=np.repeat(np.arange(75), 2))
+    case = AuditCase(train, pictures(rng, 60, 200), pictures(rng, 80, 300), ("a",), ())
+    before, after = attack_scores(case)["distance"], replayed_scores(case, "exact")["distance"]
+    assert (len(before[0]), len(after[0])) == (75, 60)
+    assert after[0].min() > before[0].max()
+    np.testing.assert_array_equal(after[1] >= before[1], True)
 
 
 def test_members_against_members_is_a_control_that_sound_attacks_pass():

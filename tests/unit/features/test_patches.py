@@ -87,7 +87,7 @@ def test_whitened_windows_of_strangers_are_nearly_at_right_angles():
 
 
 def test_a_kind_that_nobody_has_is_whitened_as_all_are():
-    whitening = Whitening.fit(textures(5, 1, 24), Level(64, 1, 8, 8, 1000))
+    whitening = Whitening.fit(textures(5, 1, 24), Level(64, 1, 8, 8, 1000, 1.0))
     assert torch.isfinite(whitening.basis).all()
     assert whitening.basis.shape == (256, WINDOW**2, DIMENSIONS)
 

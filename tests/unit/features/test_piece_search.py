@@ -13,9 +13,11 @@ from synthrelease.features import piece_search
 from synthrelease.features.patches import COARSE, FINE, Whitening
 from synthrelease.features.piece_search import (
     EVIDENCE_CEILING,
+    EVIDENCE_SCALE,
     MOST_FLOOR,
     USUAL,
     Agreement,
+    Pairs,
     Pieces,
     Sight,
     evidence,
@@ -70,7 +72,10 @@ def test_a_pasted_square_of_16_px_is_found_wherever_it_lies(gallery, change, cor
     assert (seen[:, 0].argmax(axis=1) == 7).all()
     assert np.arctanh(seen[0, 0, 7]) > 0.7
     assert np.arctanh(np.delete(seen[0, 0], 7).max()) < 0.2
-    assert (seen[1] >= seen[0] - 1e-6).all()
+    assert np.arctanh(seen[1, 0, 7]) > 0.7
+    assert np.arctanh(np.delete(seen[1, 0], 7).max()) < 0.2
+    # Together with others a pair counts for a little less than alone.
+    assert (np.arctanh(seen[1]) >= np.arctanh(seen[0]) - COARSE.agreed / EVIDENCE_SCALE - 1e-6).all()
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=list(CHANGES))
@@ -152,9 +157,12 @@ def test_images_of_a_patient_share_a_column(gallery):
 
 
 def test_agreement_adds_up_what_moved_alike_and_nothing_else(gallery):
-    _, whitening, pieces = gallery
-    pairs, agreement, _ = searched(textures(4, 5), whitening, pieces)
-    assert float(agreement.total.sum()) == pytest.approx(float(pairs.evidence.sum()), rel=1e-4)
+    real, whitening, pieces = gallery
+    probes = np.concatenate([textures(4, 5), pasted(real[7, 24:40, 24:40], 3, 41)])
+    pairs, agreement, _ = searched(probes, whitening, pieces)
+    counted = (pairs.evidence - COARSE.agreed).clamp(min=0.0)
+    assert float(counted.sum()) > 0
+    assert float(agreement.total.sum()) == pytest.approx(float(counted.sum()), rel=1e-4)
     keys = zip(
         pairs.probe.tolist(),
         pairs.image.tolist(),
@@ -163,6 +171,29 @@ def test_agreement_adds_up_what_moved_alike_and_nothing_else(gallery):
         strict=True,
     )
     assert len(agreement.total) == len(set(keys))
+
+
+@pytest.mark.parametrize("level", [COARSE, FINE], ids=["coarse", "fine"])
+def test_many_points_that_are_a_little_alike_say_nothing_together_and_a_few_of_a_copy_do(level):
+    gallery = Pieces(*(torch.zeros(0),) * 4, (0,), 2, SIDE, level)
+    # Along one edge with the first image; of a piece of the second.
+    weak, strong = [0.9] * 40, [EVIDENCE_CEILING - MOST_FLOOR] * 3
+    some = len(weak) + len(strong)
+    nowhere = torch.zeros(some, 2, dtype=torch.int64)
+    whose = torch.tensor([0] * len(weak) + [1] * len(strong))
+    pairs = Pairs(
+        torch.zeros(some, dtype=torch.int64),
+        whose,
+        torch.ones(some),
+        torch.tensor(weak + strong),
+        nowhere,
+        nowhere,
+        torch.zeros(some, dtype=torch.bool),
+    )
+    agreement = Agreement.of(pairs, gallery)
+    assert agreement.image.tolist() == [0, 1]
+    assert float(agreement.total[0]) == 0
+    assert float(agreement.total[1]) > 0.8 * sum(strong)
 
 
 def test_evidence_runs_from_nothing_to_identity():
