@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
+
+from synthrelease.dicom.release.settings import ArchiveSettings
 
 
 @dataclass(frozen=True)
@@ -12,10 +15,12 @@ class Column:
     Attributes:
         name: As the header row spells it.
         description: What a cell holds, one sentence without a full stop.
+        kind: text, integer or number.
     """
 
     name: str
     description: str
+    kind: Literal["text", "integer", "number"] = "text"
 
 
 LABELS_FILE = "labels.csv"
@@ -30,10 +35,8 @@ _ALWAYS = (
 _REPORT = Column("report_file", "path of the structured report that states the label")
 
 
-def columns(reports: bool) -> tuple[Column, ...]:
-    """The columns in their order, all of them text; the last is there when the archive holds reports.
-
-    >>> ",".join(column.name for column in columns(reports=False))
-    'file,sop_instance_uid,patient_id,label,mask_file'
-    """
-    return (*_ALWAYS, _REPORT) if reports else _ALWAYS
+def columns(settings: ArchiveSettings) -> tuple[Column, ...]:
+    """The columns of an archive in their order: what every archive has, the reports' where there are any, and what the
+    generator tells of each image."""
+    told = (Column(note.name, note.description, "integer" if note.whole else "number") for note in settings.notes)
+    return (*_ALWAYS, *((_REPORT,) if settings.reports else ()), *told)

@@ -13,6 +13,7 @@ from typing import Any
 
 from synthrelease.archive.columns import LABELS_FILE, columns
 from synthrelease.dicom.findings import finding_code
+from synthrelease.dicom.release.notes import ACCEPTED
 from synthrelease.dicom.release.settings import ArchiveSettings
 
 # The context of the specification, word for word: mlcroissant compares it.
@@ -57,6 +58,11 @@ _CONTEXT: Mapping[str, Any] = {
 # One text and no list: mlcroissant up to 1.0.17 refuses the list that would name the RAI vocabulary as well.
 _CONFORMS_TO = "http://mlcommons.org/croissant/1.0"
 _TEXT, _INTEGER = "sc:Text", "sc:Integer"
+_GUIDED = (
+    "; a classifier steered it and says in the column 'accepted' whether it saw the class, which is then a classifier's "
+    "word and no diagnosis"
+)
+_TYPES: Mapping[str, str] = {"text": _TEXT, "integer": _INTEGER, "number": "sc:Float"}
 
 
 def croissant_json(settings: ArchiveSettings, labels: Mapping[str, int], files: Mapping[str, str]) -> bytes:
@@ -125,6 +131,7 @@ def _responsible_ai(settings: ArchiveSettings) -> dict[str, Any]:
         "rai:dataAnnotationProtocol": (
             "The class of an image is the one that the model was told to draw"
             + ("; its masks were drawn by the model together with the image" if settings.segments else "")
+            + (_GUIDED if any(note.name == ACCEPTED for note in settings.notes) else "")
             + ". Nobody read the images."
         ),
         "rai:machineAnnotationTools": f"{settings.software} {settings.software_version}",
@@ -210,8 +217,8 @@ def _classes(labels: Mapping[str, int]) -> dict[str, Any]:
 def _images(settings: ArchiveSettings) -> dict[str, Any]:
     """One record an image: the rows of labels.csv."""
     fields = []
-    for column in columns(settings.reports):
-        field = _field(f"labels/{column.name}", column.description)
+    for column in columns(settings):
+        field = _field(f"labels/{column.name}", column.description, _TYPES[column.kind])
         field["source"] = {"fileObject": {"@id": LABELS_FILE}, "extract": {"column": column.name}}
         if column.name == "label":
             field["references"] = {"field": {"@id": "classes/name"}}

@@ -29,7 +29,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from synthrelease.archive.columns import LABELS_FILE, columns
-from synthrelease.archive.samples import shard_count, shard_range
+from synthrelease.archive.samples import notes_fit, shard_count, shard_range
 from synthrelease.archive.texts import CROISSANT, README, label_lines
 from synthrelease.dicom.release.layout import ROOT, path_of, place_at, places_of_patient
 from synthrelease.dicom.release.settings import ArchiveSettings
@@ -227,10 +227,13 @@ def _derived(entry: Entry, settings: ArchiveSettings) -> Entry:
         ValueError, IndexError, TypeError, AttributeError: It holds none, or not as many.
     """
     numbers = shard_range(entry.shard, settings)
-    at = [column.name for column in columns(settings.reports)].index("label")
-    labels = [settings.classes.index(row[at]) for row in csv.reader(entry.rows.removesuffix("\n").split("\n"))]
-    if len(labels) != len(numbers):
-        raise ValueError("another number of labels than images")
+    at = [column.name for column in columns(settings)].index("label")
+    rows = list(csv.reader(entry.rows.removesuffix("\n").split("\n")))
+    labels = [settings.classes.index(row[at]) for row in rows]
+    told = len(settings.notes)
+    notes = tuple(tuple(row[-told:]) for row in rows) if told else ()
+    if len(labels) != len(numbers) or not notes_fit(notes, len(numbers), settings):
+        raise ValueError("another number of labels or notes than images")
     digests = [line[:64] for line in entry.manifest.splitlines()]
     if not all(re.fullmatch("[0-9a-f]{64}", digest) for digest in digests):
         raise ValueError("a digest is none")
@@ -239,7 +242,7 @@ def _derived(entry: Entry, settings: ArchiveSettings) -> Entry:
     return Entry(
         shard=entry.shard,
         manifest="".join(f"{digest}  {path}\n" for path, digest in lines),
-        rows=label_lines(numbers.start + 1, labels, settings).decode("utf-8"),
+        rows=label_lines(numbers.start + 1, labels, settings, notes).decode("utf-8"),
         labels=tuple(counted[label] for label in range(len(settings.classes))),
         size_bytes=entry.size_bytes,
     )

@@ -9,6 +9,7 @@ from synthrelease.dicom.findings import finding_code
 from synthrelease.dicom.image import ImageClass, highest_level
 from synthrelease.dicom.mask_forms import Compression, MaskKind
 from synthrelease.dicom.release.layout import FileKind, path_of, place_of
+from synthrelease.dicom.release.notes import ACCEPTED
 from synthrelease.dicom.release.settings import ArchiveSettings
 from synthrelease.dicom.release.values import patient_id
 
@@ -45,6 +46,7 @@ def recipients_readme(settings: ArchiveSettings, labels: Mapping[str, int]) -> s
         _opening(settings, sum(labels.values())),
         _files(settings),
         _classes(labels),
+        _guided(settings),
         _marks(settings),
         _reading(settings),
         _clients(settings),
@@ -125,7 +127,7 @@ def _files(settings: ArchiveSettings) -> str:
         ("manifest-sha256.txt", "the SHA-256 of every other file"),
     ]
     table = "\n".join(f"| `{where}` | {what} |" for where, what in rows)
-    names = "\n".join(f"| `{column.name}` | {column.description} |" for column in columns(settings.reports))
+    names = "\n".join(f"| `{column.name}` | {column.description} |" for column in columns(settings))
     return f"""\
 ## Files
 
@@ -157,6 +159,17 @@ has was chosen for this archive and tells nothing about how common it is.
 | class | images | code |
 |---|---|---|
 {table}
+"""
+
+
+def _guided(settings: ArchiveSettings) -> str:
+    """What the numbers told of each image are worth; only where they tell who was accepted."""
+    if all(note.name != ACCEPTED for note in settings.notes):
+        return ""
+    return f"""\
+An image was steered until a classifier, the guide, saw its class. The guide's probabilities stand in `{LABELS_FILE}`; a
+row with `{ACCEPTED}` = 0 is an image in which the guide did not see what it was asked for: its class is a wish. A class is
+what a classifier said, never a diagnosis. An archive restricted to accepted rows is `row["{ACCEPTED}"] == "1"`.
 """
 
 

@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from synthrelease.archive.samples import SampleBatch, Samples, shard_size
-from synthrelease.errors import UsageError
+from synthrelease.archive.samples import Cells, SampleBatch, Samples, shard_size
+from synthrelease.dicom.release.notes import Note
+from synthrelease.errors import UnsuitableData, UsageError
 from synthrelease.generators.protocol import Generator
 from synthrelease.records.digests import digest_of
 
@@ -38,7 +39,7 @@ def label_draw(
     >>> np.bincount(label_draw(("a", "b"), {"a": 0.75, "b": 0.25}, 8, seed=0)).tolist()
     [6, 2]
     >>> label_draw(("a", "b"), None, 5, seed=1, images_per_patient=2).tolist()
-    [0, 0, 1, 1, 0]
+    [0, 0, 0, 0, 1]
     """
     if len(classes) > 256:
         raise UsageError(f"{len(classes)} classes", fix="Use at most 256.")
@@ -59,6 +60,7 @@ def generated_samples(
     *,
     edition: str,
     images_per_patient: int = 1,
+    notes: Sequence[Note] = (),
 ) -> Samples:
     """One image with masks for each label, shard by shard.
 
@@ -68,6 +70,7 @@ def generated_samples(
         seed: Of the draw. Shard s uses its own stream of (seed, s), so any shard can be drawn again alone.
         edition: Digest of the generator.
         images_per_patient: Gives the shards their size.
+        notes: What of all that the generator tells of an image is written, in order.
     """
     size = shard_size(images_per_patient)
 
@@ -77,7 +80,30 @@ def generated_samples(
         rng = torch.Generator().manual_seed(int(stream >> np.uint64(1)))
         with torch.inference_mode():
             batch = generator.sample(torch.from_numpy(part), rng)
-        return SampleBatch(batch.images.numpy(), batch.masks.numpy(), part)
+        return SampleBatch(batch.images.numpy(), batch.masks.numpy(), part, note_cells(batch.notes, notes))
 
     drawn = hashlib.sha256(labels.tobytes()).hexdigest()
     return Samples(digest_of(["generated 1", edition, seed, size, drawn]), draw)
+
+
+def note_cells(told: Mapping[str, torch.Tensor], notes: Sequence[Note]) -> Cells:
+    """What a generator tells of n images as rows of cells, a column for each note.
+
+    Args:
+        told: (n,) numbers by name.
+        notes: In the order of the columns.
+
+    Raises:
+        UnsuitableData: The generator does not tell one of them, or a number is not one that its column can hold.
+
+    >>> told = {"restarts": torch.tensor([0.0, 2.0]), "guide_nodule": torch.tensor([0.25, 1.0])}
+    >>> note_cells(told, [Note("guide_nodule", ""), Note("restarts", "")])
+    (('0.250', '0'), ('1.000', '2'))
+    """
+    missing = [note.name for note in notes if note.name not in told]
+    if missing:
+        raise UnsuitableData(
+            f"the generator does not tell {', '.join(missing)} of its images", fix="Train it again with this version."
+        )
+    columns = [[note.cell(value) for value in told[note.name].tolist()] for note in notes]
+    return tuple(zip(*columns, strict=True))

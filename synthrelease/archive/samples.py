@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from synthrelease.dicom.image import highest_level
+from synthrelease.dicom.release.notes import Note
 from synthrelease.dicom.release.pixels import overlap
 from synthrelease.dicom.release.settings import ArchiveSettings
 from synthrelease.errors import UnsuitableData, UsageError
@@ -21,6 +22,9 @@ from synthrelease.records.digests import digest_of
 
 MASK_THRESHOLD = 0.5
 """A mask value of at least this much is inside."""
+
+Cells = tuple[tuple[str, ...], ...]
+"""Rows of text cells."""
 
 _ABOUT = 64
 
@@ -33,11 +37,13 @@ class SampleBatch:
         images: (n, 1, H, W) float32 in [-1, 1].
         masks: (n, K, H, W) float32 in [0, 1], inside from 0.5 on; K is the number of segments.
         labels: (n,) int, an index into the settings' classes.
+        notes: n rows, a cell for each of the settings' notes; empty when there are none.
     """
 
     images: npt.NDArray[np.float32]
     masks: npt.NDArray[np.float32]
     labels: npt.NDArray[np.int64]
+    notes: Cells = ()
 
 
 @dataclass(frozen=True)
@@ -78,6 +84,7 @@ class Contents:
         masks: As in `Arrays`.
         overlapping: As in `Arrays`.
         labels: n class indices.
+        notes: As in `SampleBatch`.
     """
 
     shard: int
@@ -85,6 +92,7 @@ class Contents:
     masks: npt.NDArray[np.uint8]
     overlapping: npt.NDArray[np.bool_]
     labels: tuple[int, ...]
+    notes: Cells = ()
 
 
 def shard_size(images_per_patient: int) -> int:
@@ -113,11 +121,11 @@ def held_samples(batch: SampleBatch, settings: ArchiveSettings) -> Samples:
     def draw(shard: int) -> SampleBatch:
         part = shard_range(shard, settings)
         rows = slice(part.start, part.stop)
-        return SampleBatch(batch.images[rows], batch.masks[rows], batch.labels[rows])
+        return SampleBatch(batch.images[rows], batch.masks[rows], batch.labels[rows], batch.notes[rows])
 
     arrays = (batch.images, batch.masks, batch.labels)
     digests = [hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest() for array in arrays]
-    return Samples(digest_of(digests), draw)
+    return Samples(digest_of([*digests, batch.notes] if batch.notes else digests), draw)
 
 
 def levels_of(images: npt.NDArray[np.float32], bits: int = 12) -> npt.NDArray[np.uint16]:
@@ -154,7 +162,8 @@ def contents_of(shard: int, batch: SampleBatch, settings: ArchiveSettings, into:
         into: Where to put them; None: into new memory.
 
     Raises:
-        UnsuitableData: Another number of samples than the shard has, a wrong shape, or a value that is not finite.
+        UnsuitableData: Another number of samples than the shard has, a wrong shape, a value that is not finite, or notes
+            that do not fit.
         UsageError: A label that the settings do not have, or two classes in one patient.
     """
     _check(shard, batch, settings)
@@ -167,7 +176,8 @@ def contents_of(shard: int, batch: SampleBatch, settings: ArchiveSettings, into:
         masks = batch.masks[index] >= np.float32(MASK_THRESHOLD)
         into.masks[index] = np.packbits(masks.reshape(-1), bitorder="little")
         into.overlapping[index] = overlap(masks)
-    return Contents(shard, into.levels, into.masks, into.overlapping, tuple(int(label) for label in batch.labels))
+    labels = tuple(int(label) for label in batch.labels)
+    return Contents(shard, into.levels, into.masks, into.overlapping, labels, batch.notes)
 
 
 def _room(count: int, settings: ArchiveSettings) -> Arrays:
@@ -215,3 +225,16 @@ def _check(shard: int, batch: SampleBatch, settings: ArchiveSettings) -> None:
         raise UsageError(
             "the images of one synthetic patient are of two classes", fix="Draw the labels patient by patient."
         )
+    if not notes_fit(batch.notes, count, settings):
+        raise UnsuitableData(
+            f"what is noted of the images are not {len(settings.notes)} numbers of each", fix="Give one cell a note."
+        )
+
+
+def notes_fit(notes: Cells, images: int, settings: ArchiveSettings) -> bool:
+    """Whether so many images have the notes of an archive, each cell in its form."""
+    if not settings.notes:
+        return not notes
+    return len(notes) == images and all(
+        len(row) == len(settings.notes) and all(map(Note.fits, settings.notes, row)) for row in notes
+    )

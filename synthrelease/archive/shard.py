@@ -74,7 +74,7 @@ class ShardWriter:
         entry = Entry(
             shard=contents.shard,
             manifest=b"".join(lines).decode("ascii"),
-            rows=label_lines(numbers.start + 1, contents.labels, settings).decode("utf-8"),
+            rows=label_lines(numbers.start + 1, contents.labels, settings, contents.notes).decode("utf-8"),
             labels=tuple(counted[label] for label in range(len(settings.classes))),
             size_bytes=size,
         )

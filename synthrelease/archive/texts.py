@@ -12,6 +12,7 @@ import hashlib
 import io
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 
 from synthrelease.archive.columns import LABELS_FILE, columns
 from synthrelease.archive.croissant import croissant_json
@@ -28,32 +29,36 @@ _ROWS_AT_ONCE = 4096
 
 def header_line(settings: ArchiveSettings) -> bytes:
     """The first line of labels.csv."""
-    return _lines([[column.name for column in columns(settings.reports)]])
+    return _lines([[column.name for column in columns(settings)]])
 
 
-def label_lines(first: int, labels: Sequence[int], settings: ArchiveSettings) -> bytes:
+def label_lines(
+    first: int, labels: Sequence[int], settings: ArchiveSettings, notes: Sequence[Sequence[str]] = ()
+) -> bytes:
     """The lines of consecutive images.
 
     Args:
         first: Number of the first image in the archive, from 1.
         labels: Class index of each.
         settings: Of the archive.
+        notes: Cells of the settings' notes, a row for each image; empty without notes.
     """
-    return _lines(_row(number, label, settings) for number, label in enumerate(labels, first))
+    told = notes if settings.notes else [()] * len(labels)
+    rows = zip(labels, told, strict=True)
+    return _lines([*_row(number, label, settings), *cells] for number, (label, cells) in enumerate(rows, first))
 
 
-def labels_csv(labels: Iterable[int], settings: ArchiveSettings) -> Iterator[bytes]:
-    """labels.csv, piece by piece."""
+def labels_csv(
+    labels: Iterable[int], settings: ArchiveSettings, notes: Iterable[Sequence[str]] = ()
+) -> Iterator[bytes]:
+    """labels.csv, piece by piece; the arguments are those of `label_lines`, of all images."""
     yield header_line(settings)
-    part: list[int] = []
+    told = iter(notes)
+    numbered = iter(labels)
     done = 0
-    for label in labels:
-        part.append(label)
-        if len(part) == _ROWS_AT_ONCE:
-            yield label_lines(done + 1, part, settings)
-            done += len(part)
-            part = []
-    yield label_lines(done + 1, part, settings)
+    while part := list(islice(numbered, _ROWS_AT_ONCE)):
+        yield label_lines(done + 1, part, settings, list(islice(told, len(part))))
+        done += len(part)
 
 
 def other_texts(settings: ArchiveSettings, counts: Sequence[int], labels_digest: str) -> dict[str, bytes]:
@@ -71,12 +76,15 @@ def other_texts(settings: ArchiveSettings, counts: Sequence[int], labels_digest:
     }
 
 
-def expected_texts(settings: ArchiveSettings, labels: Iterable[int]) -> dict[str, str]:
-    """SHA-256 by path of every text file of the archive that has these labels.
+def expected_texts(
+    settings: ArchiveSettings, labels: Iterable[int], notes: Iterable[Sequence[str]] = ()
+) -> dict[str, str]:
+    """SHA-256 by path of every text file of the archive that has these labels and notes.
 
     Args:
         settings: Of the archive.
         labels: Class index of every image, in order; see `sampler.label_draw`.
+        notes: Cells of the settings' notes of every image, in order; see `notes.noted_in`.
     """
     table = hashlib.sha256()
     counted: Counter[int] = Counter()
@@ -86,7 +94,7 @@ def expected_texts(settings: ArchiveSettings, labels: Iterable[int]) -> dict[str
             counted[int(label)] += 1
             yield int(label)
 
-    for piece in labels_csv(counting(), settings):
+    for piece in labels_csv(counting(), settings, notes):
         table.update(piece)
     digest = table.hexdigest()
     texts = other_texts(settings, [counted[index] for index in range(len(settings.classes))], digest)
@@ -106,7 +114,7 @@ def _row(number: int, label: int, settings: ArchiveSettings) -> list[str]:
     return [*row, path_of(place_of(number, settings, FileKind.REPORT), settings)] if settings.reports else row
 
 
-def _lines(rows: Iterable[list[str]]) -> bytes:
+def _lines(rows: Iterable[Sequence[str]]) -> bytes:
     stream = io.StringIO()
     csv.writer(stream, lineterminator="\n").writerows(rows)
     return stream.getvalue().encode("utf-8")

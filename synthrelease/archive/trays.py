@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from synthrelease.archive.samples import Arrays, Contents, SampleBatch, contents_of, shard_range, shard_size
+from synthrelease.archive.samples import Arrays, Cells, Contents, SampleBatch, contents_of, shard_range, shard_size
 from synthrelease.dicom.release.settings import ArchiveSettings
 
 
@@ -30,11 +30,13 @@ class Filled:
         tray: Its number.
         shard: Number of the shard.
         labels: Class index of every image.
+        notes: As in `samples.SampleBatch`.
     """
 
     tray: int
     shard: int
     labels: tuple[int, ...]
+    notes: Cells = ()
 
 
 class Trays:
@@ -55,12 +57,12 @@ class Trays:
         """
         tray = task % self._count
         contents = contents_of(shard, batch, self._settings, self._arrays(tray, shard))
-        return Filled(tray, shard, contents.labels)
+        return Filled(tray, shard, contents.labels, contents.notes)
 
     def contents(self, filled: Filled) -> Contents:
         """What lies in a tray, without a copy."""
         arrays = self._arrays(filled.tray, filled.shard)
-        return Contents(filled.shard, arrays.levels, arrays.masks, arrays.overlapping, filled.labels)
+        return Contents(filled.shard, arrays.levels, arrays.masks, arrays.overlapping, filled.labels, filled.notes)
 
     def _arrays(self, tray: int, shard: int) -> Arrays:
         room, count = shard_size(self._settings.images_per_patient), len(shard_range(shard, self._settings))

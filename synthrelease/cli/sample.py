@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from synthrelease.cli import options
 from synthrelease.cli.console import Console
+
+if TYPE_CHECKING:
+    from synthrelease.records.runs import Run
 
 
 @click.command("sample", short_help="Write the synthetic DICOM archive of a run.")
@@ -19,9 +23,9 @@ from synthrelease.cli.console import Console
 def command(run_name: str | None, home: Path, threads: int | None, dry_run: bool, as_json: bool, quiet: bool) -> int:
     """Draw the images, masks and labels that the policy asks for and write them as DICOM.
 
-    Reads the checkpoint only. The same run sampled twice is the same archive, byte by byte.
+    Reads the checkpoint only. The same run sampled twice is the same archive, byte by byte. Where a guide steered the
+    images, a table tells how many of each class it accepted.
     """
-    from synthrelease.cli.summaries import archive_answer
     from synthrelease.records.runs import find_run
 
     console = Console(as_json=as_json, quiet=quiet)
@@ -38,3 +42,25 @@ def command(run_name: str | None, home: Path, threads: int | None, dry_run: bool
 
     sample_run(Desk(home, home / "ledgers", console, threads), run)
     return archive_answer(console, run)
+
+
+def archive_answer(console: Console, run: Run) -> int:
+    """Print what archive.json says."""
+    from synthrelease.cli.coverage import coverage_text, coverage_warnings
+
+    record = run.read(run.archive_record, "sample")
+    counts = ", ".join(f"{count} {name}" for name, count in record["class_counts"].items())
+    lines = [f"sampled {record['images']} images ({counts}) with {record['segmentations']} segmentations"]
+    answer = {
+        "run": str(run.folder),
+        "archive": str(run.archive),
+        "images": record["images"],
+        "classes": record["class_counts"],
+    }
+    if coverage := record.get("coverage"):
+        warnings = list(coverage_warnings(coverage))
+        lines += [coverage_text(coverage), *(f"  warning: {warning}" for warning in warnings)]
+        answer |= {"coverage": coverage, "warnings": warnings}
+    lines += [f"  archive {run.archive}", "  next: synthrelease audit"]
+    console.answer("\n".join(lines), answer)
+    return 0

@@ -30,23 +30,6 @@ def _claim(training: dict[str, Any]) -> str:
     return f"epsilon {privacy['epsilon']:.3f} at delta {privacy['delta']:g} per patient ({privacy['accountant']})"
 
 
-def archive_answer(console: Console, run: Run) -> int:
-    """Print what archive.json says."""
-    record = run.read(run.archive_record, "sample")
-    counts = ", ".join(f"{count} {name}" for name, count in record["class_counts"].items())
-    console.answer(
-        f"sampled {record['images']} images ({counts}) with {record['segmentations']} segmentations\n"
-        f"  archive {run.archive}\n  next: synthrelease audit",
-        {
-            "run": str(run.folder),
-            "archive": str(run.archive),
-            "images": record["images"],
-            "classes": record["class_counts"],
-        },
-    )
-    return 0
-
-
 def audit_answer(console: Console, run: Run) -> int:
     """Print the audit as a table; the exit code is the verdict's."""
     import sys

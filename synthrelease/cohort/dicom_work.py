@@ -13,8 +13,8 @@ from functools import lru_cache
 from pathlib import Path
 
 from synthrelease.cohort.attributes import attributes_of, scanner_of
-from synthrelease.cohort.labels import known_class
 from synthrelease.cohort.masking import Drawn, Masks
+from synthrelease.cohort.naming import Naming
 from synthrelease.cohort.resample import squared
 from synthrelease.cohort.types import SourceImage, patient_key, study_key
 from synthrelease.cohort.windows import to_unit
@@ -59,9 +59,10 @@ class DicomWork:
     def __init__(self, settings: CohortSettings) -> None:
         self._settings = settings
         self._masks = Masks(settings.segments)
+        self._naming = Naming.of(settings)
 
-    def __reduce__(self) -> tuple[Callable[[CohortSettings], DicomWork], tuple[CohortSettings]]:
-        return _work_of, (self._settings,)
+    def __reduce__(self) -> tuple[Callable[[str], DicomWork], tuple[str]]:
+        return _work_of, (self._settings.model_dump_json(),)
 
     def __call__(self, job: ImageJob, notes: Counter[str]) -> Iterator[SourceImage | Refusal]:
         """Yield each frame of a job as an image or as a refusal."""
@@ -134,10 +135,10 @@ class DicomWork:
         if job.label is not None:
             return job.label
         keyword = self._settings.label.attribute or ""
-        return known_class(read_attribute(job.found.path, keyword), self._settings.classes)
+        return self._naming.class_of(read_attribute(job.found.path, keyword))
 
 
 @lru_cache(maxsize=1)
-def _work_of(settings: CohortSettings) -> DicomWork:
+def _work_of(settings: str) -> DicomWork:
     """The one of this process, so that what it keeps open serves job after job."""
-    return DicomWork(settings)
+    return DicomWork(CohortSettings.model_validate_json(settings))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import csv
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from synthrelease.cohort.naming import UNLABELLED, Naming, plain_name
 from synthrelease.cohort.types import patient_key
 from synthrelease.errors import UsageError
 from synthrelease.records.refusals import Reason
@@ -34,15 +34,6 @@ class Table:
         if position is None:
             return None
         return [row[position] if position < len(row) else "" for row in self.rows]
-
-
-def plain_name(name: str) -> str:
-    """A column name or class without case and separators, so that SOPInstanceUID finds sop_instance_uid.
-
-    >>> plain_name("SOP Instance_UID")
-    'sopinstanceuid'
-    """
-    return re.sub(r"[\s_\-]", "", name).casefold()
 
 
 def read_table(path: Path) -> Table:
@@ -75,23 +66,19 @@ def _cells(reader: Any) -> Iterator[list[str]]:
             yield [cell.strip() for cell in row]
 
 
-UNLABELLED = "unlabelled"
-"""The only class of folders of which some have no labels: every image is of it, whatever a table says."""
-
-
 @dataclass(frozen=True)
 class Labels:
     """Classes by key.
 
     Attributes:
-        classes: The policy's classes.
-        by_key: The class as written, by instance UID, patient id or image; empty when an attribute holds it. Private.
+        naming: What the cells mean.
+        by_key: The cell as written, by instance UID, patient id or image; empty when an attribute holds it. Private.
         by_patient: Whether the keys are patients.
         issuers: Whether these keys tell the issuer of the patient id too, as `patient_key` does.
-        disputed: Keys that have two classes. Private.
+        disputed: Keys of which two cells say different things. Private.
     """
 
-    classes: Sequence[str]
+    naming: Naming
     by_key: dict[str, str] = field(default_factory=dict)
     by_patient: bool = False
     issuers: bool = False
@@ -99,33 +86,20 @@ class Labels:
 
     def of(self, key: str) -> str | Reason:
         """The class of the image or patient, or why there is none."""
-        if len(self.classes) == 1 and (not self.by_key or self.classes[0] == UNLABELLED):
-            return self.classes[0]
-        return Reason.NO_LABEL if key in self.disputed else known_class(self.by_key.get(key, ""), self.classes)
+        classes = self.naming.classes
+        if len(classes) == 1 and (not self.by_key or classes[0] == UNLABELLED):
+            return classes[0]
+        return Reason.NO_LABEL if key in self.disputed else self.naming.class_of(self.by_key.get(key, ""))
 
 
-def known_class(text: str, classes: Sequence[str]) -> str | Reason:
-    """The class that a cell names, regardless of case and separators, or why there is none.
-
-    >>> known_class("Normal ", ["normal", "lung_mass"])
-    'normal'
-    """
-    if list(classes) == [UNLABELLED]:
-        return UNLABELLED
-    if not text.strip():
-        return Reason.NO_LABEL
-    plain = plain_name(text)
-    return next((name for name in classes if plain_name(name) == plain), Reason.UNKNOWN_LABEL)
-
-
-def labels_from(path: Path, classes: Sequence[str], key: str, column: str) -> Labels:
+def labels_from(path: Path, naming: Naming, key: str, column: str) -> Labels:
     """Read a label table.
 
     Args:
         path: The CSV file.
-        classes: The policy's classes.
+        naming: What the cells mean.
         key: Column that names the instance, the patient or the image.
-        column: Column that holds the class.
+        column: Column that holds the class, or the findings.
 
     Raises:
         UsageError: The file cannot be read or lacks one of the columns.
@@ -148,10 +122,10 @@ def labels_from(path: Path, classes: Sequence[str], key: str, column: str) -> La
         if not name:
             continue  # it would name every image without an id
         whole = name if issuers is None else patient_key(issuers[index], name)
-        if plain_name(by_key.setdefault(whole, cell)) != plain_name(cell):
+        if naming.meaning(by_key.setdefault(whole, cell)) != naming.meaning(cell):
             disputed.add(whole)
     return Labels(
-        classes,
+        naming,
         by_key,
         by_patient=key == "PatientID",
         issuers=issuers is not None,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from synthrelease.cohort.labels import plain_name
+from synthrelease.cohort.naming import plain_name
 from synthrelease.cohort.pictures import is_nifti, read_mask
 from synthrelease.cohort.types import BoolArray
 from synthrelease.cohort.volumes import cut, open_volume

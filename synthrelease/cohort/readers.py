@@ -8,8 +8,9 @@ from pathlib import Path
 from pydicom.datadict import tag_for_keyword
 
 from synthrelease.cohort.dicom_folder import DicomFolder
-from synthrelease.cohort.labels import UNLABELLED, Labels, labels_from, read_table
+from synthrelease.cohort.labels import Labels, labels_from, read_table
 from synthrelease.cohort.mask_table import MASK_TABLE, MaskTable, mask_table
+from synthrelease.cohort.naming import UNLABELLED, Naming
 from synthrelease.cohort.pictures import is_picture
 from synthrelease.cohort.table import PictureTable, rows_of_folder, rows_of_table
 from synthrelease.dicom.reading import list_files
@@ -85,13 +86,13 @@ def _dicom_reader(settings: CohortSettings, folder: Path, archive: bool) -> Dico
                 f"cohort.label.attribute: {label.attribute!r} is not a DICOM keyword",
                 fix="Use a keyword of the DICOM dictionary, such as BodyPartExamined.",
             )
-        return DicomFolder(settings, folder, Labels(settings.classes), *_drawn(settings, folder, frozenset()))
+        return DicomFolder(settings, folder, Labels(Naming.of(settings)), *_drawn(settings, folder, frozenset()))
     table = default if label.csv is None else folder / label.csv
     if not table.is_file() or list(settings.classes) == [UNLABELLED]:
         if label.csv is not None:
             raise UsageError("the label table is not in the cohort folder", fix="Check cohort.label.csv.")
-        return DicomFolder(settings, folder, Labels(settings.classes), *_drawn(settings, folder, frozenset()))
-    labels = labels_from(table, settings.classes, label.key, label.column)
+        return DicomFolder(settings, folder, Labels(Naming.of(settings)), *_drawn(settings, folder, frozenset()))
+    labels = labels_from(table, Naming.of(settings), label.key, label.column)
     return DicomFolder(settings, folder, labels, *_drawn(settings, folder, frozenset({table})))
 
 

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 
-from synthrelease.cohort.labels import UNLABELLED, read_table
+from synthrelease.cohort.labels import read_table
+from synthrelease.cohort.naming import UNLABELLED
 from synthrelease.dicom.mask_reading import open_segmentation
 from synthrelease.dicom.opening import list_files
 from synthrelease.dicom.scanning import Found, Kind, scan

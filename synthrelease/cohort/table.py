@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from synthrelease.cohort.attributes import attributes_of, columns_of
-from synthrelease.cohort.labels import known_class, read_table
+from synthrelease.cohort.labels import read_table
+from synthrelease.cohort.naming import Naming
 from synthrelease.cohort.pictures import Picture, is_nifti, is_picture, read_mask, read_picture
 from synthrelease.cohort.planned import read_planned
 from synthrelease.cohort.processes import Workers
@@ -53,6 +54,7 @@ class TableWork:
 
     def __init__(self, settings: CohortSettings) -> None:
         self._settings = settings
+        self._naming = Naming.of(settings)
 
     def __call__(self, job: Row, notes: Counter[str]) -> Iterator[SourceImage | Refusal]:
         """Yield the row's image or its refusal."""
@@ -61,7 +63,7 @@ class TableWork:
     def _read(self, row: Row, notes: Counter[str]) -> SourceImage | Refusal:
         if row.patient_id is None:
             return Refusal(row.image, Reason.NO_PATIENT)
-        label = known_class(row.label, self._settings.classes)
+        label = self._naming.class_of(row.label)
         if isinstance(label, Reason):
             return Refusal(row.image, label)
         picture = read_picture(row.image)
@@ -151,7 +153,7 @@ def rows_of_table(path: Path, settings: CohortSettings) -> list[Row]:
             "the table has no column 'image'", fix="Give the columns image, patient_id, label and mask or mask_NAME."
         )
     labels = table.column(settings.label.column)
-    only = settings.classes[0] if len(settings.classes) == 1 else None
+    only = _only_class(settings)
     if labels is None and only is None:
         raise UsageError(f"the table has no column {settings.label.column!r}", fix="Name it in cohort.label.column.")
     patients, issuers, studies = (table.column(name) for name in ("patient_id", "issuer", "study_id"))
@@ -180,13 +182,18 @@ def rows_of_folder(folder: Path, settings: CohortSettings, *, archive: bool) -> 
     In an archive that is audited each picture is its own patient. In a private cohort nobody knows whose it is, so its
     patient is missing: one person with five pictures taken for five people would have a fifth of the protection.
     """
-    only = settings.classes[0] if len(settings.classes) == 1 else None
+    only = _only_class(settings)
     rows = []
     for path in list_files(folder):
         if is_picture(path):
             name = path.relative_to(folder).as_posix()
             rows.append(Row(path, name, f"|{name}" if archive else None, only or path.parent.name, {}))
     return rows
+
+
+def _only_class(settings: CohortSettings) -> str | None:
+    """The class of images that nothing labels, when it needs no finding to be of it."""
+    return settings.classes[0] if len(settings.classes) == 1 and settings.findings is None else None
 
 
 def _place(base: Path, cell: str) -> Path:

@@ -19,6 +19,7 @@ from pydicom import dcmread
 from pydicom.config import disable_value_validation
 from pydicom.dataset import Dataset
 from pydicom.errors import InvalidDicomError
+from pydicom.multival import MultiValue
 from pydicom.uid import UID
 
 from synthrelease.records.refusals import Reason, Refusal
@@ -105,12 +106,15 @@ def open_dataset(path: Path) -> Dataset | Refusal:
 
 
 def read_attribute(path: Path, keyword: str) -> str:
-    """The value of one element as text; "" when it is missing or cannot be parsed."""
+    """The value of one element as text, several values parted by a backslash as in the file; "" when it is missing or cannot
+    be parsed."""
     with quiet():
         try:
             value = dcmread(path, force=True, stop_before_pixels=True, specific_tags=[keyword]).get(keyword)
         except Exception:  # Broken bytes raise almost anything.
             value = None
+    if isinstance(value, MultiValue):
+        return "\\".join(map(str, value))
     return "" if value is None else str(value)
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -15,11 +15,35 @@ Inputs = Mapping[str, Tensor]
 
 @dataclass(frozen=True)
 class Spec:
-    """Shape of what is generated: public, from the policy."""
+    """Shape of what is generated: public, from the policy.
+
+    Attributes:
+        resolution: H = W in pixels.
+        classes: Number of classes.
+        segments: Number of masks an image has.
+        targets: What each class asks of each finding, one row a class: 1 present, 0 absent, 0.5 either. Empty: every class
+            is a finding of its own.
+        findings: Names of the findings; empty: they have none but their numbers.
+    """
 
     resolution: int
     classes: int
     segments: int
+    targets: tuple[tuple[float, ...], ...] = ()
+    findings: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        # A manifest gives lists; equal specs shall be equal.
+        object.__setattr__(self, "targets", tuple(tuple(row) for row in self.targets))
+        object.__setattr__(self, "findings", tuple(self.findings))
+
+    def target_table(self) -> Tensor:
+        """(classes, findings) float32 in {0, 0.5, 1}."""
+        return torch.tensor(self.targets) if self.targets else torch.eye(self.classes)
+
+    def finding_names(self) -> tuple[str, ...]:
+        """A name for each column of :meth:`target_table`."""
+        return self.findings or tuple(str(number) for number in range(self.target_table().shape[1]))
 
 
 @dataclass(frozen=True)
@@ -30,11 +54,13 @@ class Batch:
         images: (N, 1, H, W) float32 in [-1, 1].
         masks: (N, K, H, W) float32 in [0, 1], the share of each pixel that the segment covers; K may be 0.
         labels: (N,) int64 class indices.
+        notes: What a generator tells of each image that it made, by name: (N,) float64 each. Real images have none.
     """
 
     images: Tensor
     masks: Tensor
     labels: Tensor
+    notes: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -54,6 +80,14 @@ class Player:
         generated: (random generator) -> one loss on what the generator itself makes, no real image in it; None = there is
             none. Under privacy its gradient is added outside the noise: it depends on real images only through what was
             noised before.
+        every: Stepped in every so many steps of the loop. A network that sees real images is stepped in each: each is
+            paid for.
+        every_private: The same in private steps, where a critic's gradient is noisy and its generator waits longer; None: as
+            otherwise.
+        betas: Of Adam.
+        rate: Its learning rate over the policy's.
+        averaged: Whether the averaged weights take the place of the last ones at the end of a stage. A critic keeps its
+            last: it is what the generator's next step is judged by.
     """
 
     name: str
@@ -62,6 +96,16 @@ class Player:
     draw: Callable[[Batch, torch.Generator], dict[str, Tensor]]
     loss: Callable[[Forward, Inputs], Tensor]
     generated: Callable[[torch.Generator], Tensor] | None = None
+    every: int = 1
+    every_private: int | None = None
+    betas: tuple[float, float] = (0.9, 0.999)
+    rate: float = 1.0
+    averaged: bool = True
+
+    def __post_init__(self) -> None:
+        for every in (self.every, self.every_private or 1):
+            if every < 1 or (self.sees_real and every > 1):
+                raise ValueError(f"player {self.name} is stepped in every {every} steps")
 
 
 class Generator(Protocol):
@@ -79,4 +123,39 @@ class Generator(Protocol):
 
     def state(self) -> dict[str, Tensor]:
         """Every tensor that sampling needs, by name; the inverse is the class's ``from_state``."""
+        ...
+
+
+@runtime_checkable
+class Growing(Protocol):
+    """A generator whose networks gain layers while they are trained."""
+
+    def grow(self, share: float) -> bool:
+        """Bring the networks to where they are at a share of the training in which they grow.
+
+        A parameter that has not joined yet does not require a gradient: neither an optimiser nor the noise of privacy
+        reaches it.
+
+        Args:
+            share: In [0, 1]; 1 is full size. The networks' form is a function of it alone.
+
+        Returns:
+            Whether parameters joined or left since the last call; optimisers then start anew.
+        """
+        ...
+
+
+@runtime_checkable
+class Calibrated(Protocol):
+    """A generator that needs images which none of its networks was trained on, once they are trained.
+
+    Attributes:
+        calibration_share: Share of the training patients set apart for it, where no privacy is claimed. Under privacy it
+            gets samples of the private moments instead.
+    """
+
+    calibration_share: float
+
+    def calibrate(self, batches: Iterable[Batch]) -> None:
+        """Measure on images that no network saw."""
         ...

@@ -15,11 +15,15 @@ from torch import Tensor
 
 from synthrelease.errors import IntegrityError
 from synthrelease.generators.diffusion.model import DiffusionGenerator
+from synthrelease.generators.drai import model as drai
 from synthrelease.generators.moments.model import MomentsGenerator
+from synthrelease.generators.pggan.model import PgganGenerator, guide_notes, on_real_images
 from synthrelease.generators.protocol import Generator, Spec
-from synthrelease.policy.schema import GeneratorSettings
+from synthrelease.policy.findings import finding_names
+from synthrelease.policy.schema import GeneratorSettings, Policy
 from synthrelease.records.files import atomic_write_bytes, atomic_write_json, read_json
 
+Notes = tuple[tuple[str, str], ...]
 WEIGHTS = "generator.safetensors"
 MANIFEST = "generator.json"
 
@@ -28,18 +32,27 @@ MANIFEST = "generator.json"
 class Entry:
     """One generator: the name its settings carry, how it starts, how it comes back from its tensors.
 
-    ``on_real_images`` names its players that see real images: what a privacy plan has to pay for, before any is built.
+    Attributes:
+        name: Of its settings.
+        build: Untrained.
+        restore: From what its ``state()`` gave.
+        on_real_images: Its players that see real images, by its settings: what a privacy plan has to pay for, before any is
+            built.
+        notes: (settings, names of the findings) -> name and description of what it tells of each image that it makes.
     """
 
     name: str
-    on_real_images: tuple[str, ...]
     build: Callable[[Spec, Any], Generator]
     restore: Callable[[Spec, Any, Mapping[str, Tensor]], Generator]
+    on_real_images: Callable[[Any], tuple[str, ...]]
+    notes: Callable[[Any, tuple[str, ...]], Notes] = lambda settings, findings: ()
 
 
 GENERATORS: tuple[Entry, ...] = (
-    Entry("moments", (), MomentsGenerator, MomentsGenerator.from_state),
-    Entry("diffusion", ("denoiser",), DiffusionGenerator, DiffusionGenerator.from_state),
+    Entry("moments", MomentsGenerator, MomentsGenerator.from_state, lambda settings: ()),
+    Entry("diffusion", DiffusionGenerator, DiffusionGenerator.from_state, lambda settings: ("denoiser",)),
+    Entry("pggan", PgganGenerator, PgganGenerator.from_state, on_real_images, guide_notes),
+    Entry("drai", drai.DraiGenerator, drai.DraiGenerator.from_state, drai.on_real_images),
 )
 
 
@@ -49,7 +62,12 @@ def _entry(name: str) -> Entry:
 
 def players_on_real_images(settings: GeneratorSettings) -> tuple[str, ...]:
     """Names of the players that see real images."""
-    return _entry(settings.name).on_real_images
+    return _entry(settings.name).on_real_images(settings)
+
+
+def notes_of(policy: Policy) -> Notes:
+    """What the policy's generator tells of each image that it makes: column name and description, in order."""
+    return _entry(policy.generator.name).notes(policy.generator, finding_names(policy.cohort))
 
 
 def build(settings: GeneratorSettings, spec: Spec) -> Generator:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 
+from synthrelease.policy import drai_rules, findings_rules
 from synthrelease.policy.delta import largest_delta
-from synthrelease.policy.schema import DiffusionGenerator, MomentsGenerator, Policy
+from synthrelease.policy.schema import MomentsGenerator, PgganGenerator, Policy, Stepped
 from synthrelease.policy.strict_yaml import Path
 
 Breach = tuple[Path, str]
@@ -67,7 +68,7 @@ def lifetime_covers_one_run(policy: Policy) -> Iterator[Breach]:
 def budget_pays_for_gradient_steps(policy: Policy) -> Iterator[Breach]:
     """All of the budget on moments leaves nothing for private steps."""
     privacy = policy.privacy
-    if privacy.mode == "private" and isinstance(policy.generator, DiffusionGenerator):
+    if privacy.mode == "private" and isinstance(policy.generator, Stepped):
         if privacy.steps > 0 and privacy.moments_share >= 1:
             yield ("privacy", "moments_share"), "must be below 1 when the generator takes private steps"
         if privacy.steps == 0 and privacy.moments_share < 1:
@@ -75,6 +76,24 @@ def budget_pays_for_gradient_steps(policy: Policy) -> Iterator[Breach]:
                 ("privacy", "moments_share"),
                 "must be 1 when privacy.steps is 0, or budget is paid for nothing",
             )
+
+
+def private_networks_read_one_patient(policy: Policy) -> Iterator[Breach]:
+    """How much a batch varies is a statistic of several patients: no clipping bounds what one of them adds to it."""
+    generator = policy.generator
+    if policy.privacy.mode == "private" and isinstance(generator, PgganGenerator) and generator.minibatch_stddev:
+        yield (
+            ("generator", "minibatch_stddev"),
+            "must be false when privacy.mode is private: it mixes the patients of a batch, whose parts could then not be "
+            "clipped one by one",
+        )
+
+
+def guides_have_something_to_learn_from(policy: Policy) -> Iterator[Breach]:
+    """Without a claim no moments are sampled, so nothing would teach such a guide."""
+    generator = policy.generator
+    if isinstance(generator, PgganGenerator) and generator.guide == "moments" and policy.privacy.mode == "none":
+        yield ("generator", "guide"), "moments belongs to privacy.mode: private; use trained"
 
 
 def basis_fits_the_resolution(policy: Policy) -> Iterator[Breach]:
@@ -186,7 +205,7 @@ def date_exists(policy: Policy) -> Iterator[Breach]:
         yield ("archive", "release_date"), f"not a date: {text} (YYYYMMDD)"
 
 
-PHANTOM_CLASSES = ("normal", "nodule", "effusion")
+PHANTOM_CLASSES = ("normal", "nodule", "effusion", "nodule_and_effusion")
 PHANTOM_SEGMENTS = ("right_lung", "left_lung", "heart", "nodule", "effusion")
 
 RULES: tuple[Rule, ...] = (
@@ -196,6 +215,8 @@ RULES: tuple[Rule, ...] = (
     lifetime_covers_one_run,
     budget_pays_for_gradient_steps,
     player_shares_are_a_distribution,
+    private_networks_read_one_patient,
+    guides_have_something_to_learn_from,
     basis_fits_the_resolution,
     names_are_distinct,
     phantom_classes_exist,
@@ -207,6 +228,8 @@ RULES: tuple[Rule, ...] = (
     sharing_fits_the_protection,
     outcomes_are_published_coarsely,
     date_exists,
+    *findings_rules.RULES,
+    *drai_rules.RULES,
 )
 
 
@@ -214,6 +237,11 @@ def breaches(policy: Policy) -> Iterator[Breach]:
     """Every rule that the policy breaks."""
     for rule in RULES:
         yield from rule(policy)
+
+
+def shows_several_findings(policy: Policy) -> bool:
+    """Whether simulated patients may have several findings at once."""
+    return PHANTOM_CLASSES[-1] in policy.cohort.classes
 
 
 def moments_share(policy: Policy) -> float:

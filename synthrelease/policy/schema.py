@@ -63,6 +63,12 @@ class Label(Section):
     )
     column: str = Field("label", description="CSV column that holds the class")
     attribute: str | None = Field(None, description="DICOM keyword that holds the class, instead of a CSV")
+    separator: Annotated[str, Field(min_length=1, max_length=3)] | None = Field(
+        None, description="what parts several findings in one cell; with cohort.findings"
+    )
+    others: Literal["refuse", "ignore"] = Field(
+        "refuse", description="a finding in a cell that no class names: leave the image out, or overlook the finding"
+    )
 
 
 class Identity(Section):
@@ -79,6 +85,13 @@ class Phantom(Section):
 
     patients: int = Field(1000, ge=20, le=100_000, description="simulated patients, train and holdout together")
     seed: int = Field(7, ge=0, description="public seed of the simulator")
+
+
+class ClassFindings(Section):
+    """What a class asks of the findings; those not named are absent."""
+
+    present: tuple[Word, ...] = Field((), description="findings that an image of the class has")
+    either: tuple[Word, ...] = Field((), description="findings that it may have or not")
 
 
 class CohortSettings(Section):
@@ -103,6 +116,9 @@ class CohortSettings(Section):
         description="public width of the imaged field; gives synthetic pixels their spacing",
     )
     classes: tuple[Word, ...] = Field(min_length=1, max_length=64, description="public list of classes, in order")
+    findings: dict[Word, ClassFindings] | None = Field(
+        None, description="the findings of each class, where images show several at once; empty: a class is a finding"
+    )
     segments: tuple[Word, ...] = Field((), max_length=16, description="mask names, in order; empty: no masks")
     masks: Literal["required", "optional"] = Field(
         "required", description="image without its mask: refused, or kept without"
@@ -179,18 +195,11 @@ class MomentsGenerator(Section):
     mask_frequencies: int = Field(12, ge=2, le=32, description="cosine frequencies per axis kept of each mask")
 
 
-class DiffusionGenerator(Section):
-    """Class-conditional diffusion of image and masks together (EDM preconditioning)."""
+class Stepped(Section):
+    """What every generator that takes gradient steps is told."""
 
-    name: Literal["diffusion"]
     image_frequencies: int = Field(16, ge=2, le=32, description="of the moments that warm the model up; see moments")
     mask_frequencies: int = Field(12, ge=2, le=32, description="of the moments that warm the model up; see moments")
-    width: int = Field(
-        32,
-        ge=8,
-        le=512,
-        description="channels of the first level; multiples of 16 are fast, 16 suits privacy, 32 and more plain training",
-    )
     warmup_steps: int = Field(
         600, ge=0, le=1_000_000, description="steps on samples of the moments, before any real image"
     )
@@ -201,11 +210,116 @@ class DiffusionGenerator(Section):
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = Field(
         0.98, description="decay of the averaged weights used to sample"
     )
-    sampler_steps: int = Field(18, ge=2, le=1000, description="denoising steps per image")
     seed: int = Field(0, ge=0, description="seed of initial weights and warm-up; never of privacy noise")
 
 
-GeneratorSettings = Annotated[MomentsGenerator | DiffusionGenerator, Field(discriminator="name")]
+class DiffusionGenerator(Stepped):
+    """Class-conditional diffusion of image and masks together (EDM preconditioning)."""
+
+    name: Literal["diffusion"]
+    width: int = Field(
+        32,
+        ge=8,
+        le=512,
+        description="channels of the first level; multiples of 16 are fast, 16 suits privacy, 32 and more plain training",
+    )
+    sampler_steps: int = Field(18, ge=2, le=1000, description="denoising steps per image")
+
+
+class LatentClass(Section):
+    """Latent class optimisation: how the latent of each image is moved until a frozen guide sees the class."""
+
+    steps: int = Field(40, ge=0, le=1000, description="gradient steps on the latent, at most; 0: unguided")
+    learning_rate: float = Field(0.05, gt=0, lt=10, description="Adam step size on the latent sphere")
+    restarts: int = Field(3, ge=0, le=100, description="fresh starts for an image that was not accepted")
+    jitter: int = Field(
+        2, ge=0, le=32, description="shifted and noisy looks a step, against solutions that fool the guide"
+    )
+    critic_weight: float = Field(0.0, ge=0, le=100, description="weight of the critic's score in the objective")
+    angle_weight: float = Field(0.0, ge=0, le=100, description="weight of the squared angle from the starting latent")
+    present_at: float | None = Field(
+        None, gt=0, lt=1, description="guide's probability from which a finding counts as present; empty: calibrated"
+    )
+    absent_at: float | None = Field(
+        None, gt=0, lt=1, description="guide's probability up to which a finding counts as absent; empty: calibrated"
+    )
+
+
+class PgganGenerator(Stepped):
+    """Progressive GAN of image and masks together, unconditional; classes come by latent class optimisation."""
+
+    name: Literal["pggan"]
+    learning_rate: float = Field(2e-3, gt=0, lt=1, description="Adam step size, plain and warm-up")
+    private_learning_rate: float = Field(1e-3, gt=0, lt=1, description="Adam step size of private steps")
+    ema_decay: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.995, description="decay of the averaged weights used to sample"
+    )
+    latent: int = Field(64, ge=4, le=1024, description="dimensions of the latent")
+    width: int = Field(64, ge=8, le=512, description="channels of the coarse scales; finer ones have fewer")
+    loss: Literal["softplus", "wgan_gp"] = Field(
+        "softplus",
+        description="softplus: non-saturating, with R1; wgan_gp: Wasserstein with gradient penalty and drift",
+    )
+    penalty_weight: float = Field(
+        1.0, ge=0, le=1000, description="of R1 or of the gradient penalty; 0: none, and cheap under privacy"
+    )
+    minibatch_stddev: bool = Field(
+        True, description="the critic sees how much a batch varies; only without a privacy claim"
+    )
+    critic_steps: int = Field(1, ge=1, le=100, description="steps of the critic for each of the generator")
+    private_critic_steps: int = Field(
+        10, ge=1, le=1000, description="the same in private steps, where the critic needs many against the noise"
+    )
+    fade_share: float = Field(0.5, ge=0, le=1, description="share of each scale's steps in which it is faded in")
+    guide: str = Field(
+        "trained",
+        min_length=1,
+        description="classifier that latents are steered by: trained (with the generator, under its claim), moments "
+        "(on samples of the moments alone), or the folder of a run whose guide is taken",
+    )
+    lco: LatentClass = Field(default_factory=LatentClass)
+
+
+Transform = Literal["rotate", "shift", "zoom", "exposure", "mirror", "upside_down", "quarter_turn"]
+Aspect = Literal["side", "upright", "angle", "position", "size", "grey"]
+
+
+class DraiGenerator(Stepped):
+    """Content (what the class says) and style (the rest) apart, by dual adversarial inference."""
+
+    name: Literal["drai"]
+    learning_rate: float = Field(1e-3, gt=0, lt=1, description="Adam step size, plain and warm-up")
+    private_learning_rate: float = Field(5e-4, gt=0, lt=1, description="Adam step size of private steps")
+    ema_decay: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.995, description="decay of the averaged weights used to sample"
+    )
+    content: int = Field(16, ge=2, le=512, description="dimensions of the content")
+    style: int = Field(16, ge=2, le=512, description="dimensions of the style")
+    width: int = Field(32, ge=8, le=512, description="channels of the finest grid")
+    cycle: Literal["image", "latent"] = Field(
+        "image",
+        description="image: a real image is drawn again from its codes; latent: codes are read again from a generated "
+        "image, a departure from the paper that keeps real images from the generator",
+    )
+    cycle_weight: float = Field(4.0, ge=0, le=1000, description="weight of the cycle")
+    code_weight: float = Field(0.02, ge=0, le=100, description="pull of inferred codes to their prior laws")
+    conditioning_weight: float = Field(0.02, ge=0, le=100, description="pull of each class's contents to a normal law")
+    reversal_weight: float = Field(1.0, ge=0, le=100, description="gradient reversal between the codes; 0: none")
+    predictor_steps: int = Field(5, ge=1, le=20, description="steps of the reversal's predictors for each of the encoder")
+    predictor_rate: float = Field(1.0, gt=0, le=100, description="the predictors' learning rate, over the others'")
+    self_supervision_weight: float = Field(1.0, ge=0, le=100, description="of transformed images; 0: none")
+    transforms: tuple[Transform, ...] = Field(
+        ("rotate", "shift", "zoom", "exposure"), description="transforms that keep what the classes of this cohort say"
+    )
+    label_tells: tuple[Aspect, ...] = Field(
+        (), description="what the classes tell of, so that no transform may change it: side, size of a lesion, ..."
+    )
+    penalty_weight: float = Field(1.0, ge=0, le=1000, description="R1 of the critics; 0 under a privacy claim")
+
+
+GeneratorSettings = Annotated[
+    MomentsGenerator | DiffusionGenerator | PgganGenerator | DraiGenerator, Field(discriminator="name")
+]
 
 
 class MaskSettings(Section):

@@ -107,9 +107,12 @@ PHANTOM_SIZE = 128
 """Rows and columns of a simulated patient's picture."""
 
 
-def simulated_cohort(home: Path, patients: int, seed: int) -> Path:
-    """Where the simulated cohort of these settings lies, beside the runs that are trained on it."""
-    return home / "phantoms" / f"{patients}-{seed}-{PHANTOM_SIZE}"
+def simulated_cohort(home: Path, patients: int, seed: int, *, several: bool = False) -> Path:
+    """Where the simulated cohort of these settings lies, beside the runs that are trained on it.
+
+    ``several``: with patients who have several findings at once.
+    """
+    return home / "phantoms" / (f"{patients}-{seed}-{PHANTOM_SIZE}" + ("-several" if several else ""))
 
 
 def new_run(home: Path, stem: str, policy: dict[str, Any], now: datetime) -> Run:

@@ -38,6 +38,7 @@ _ARCHIVE = frozenset(
             "segmentations",
             "reports",
             "class_counts",
+            "coverage",
             "segments",
         ),
         *("image_class", "bits", "value_range", "resolution", "spacing_mm", "masks", "seed", "filtered", "license"),

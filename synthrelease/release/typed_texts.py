@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from synthrelease.audit.headers.tokens import UID, fold, joined, tokens, words
 from synthrelease.audit.parallel import over_files
 from synthrelease.errors import ApprovalError
+from synthrelease.policy.rules import shows_several_findings
 from synthrelease.policy.schema import Policy
 from synthrelease.records.files import read_json
 from synthrelease.records.runs import Run, simulated_cohort
@@ -234,7 +235,8 @@ def _private_folder(run: Run, policy: Policy) -> Path | None:
     source = read_json(run.source)["source"]
     if source != "phantom":
         return Path(source)
-    return simulated_cohort(run.folder.resolve().parent, policy.cohort.phantom.patients, policy.cohort.phantom.seed)
+    phantom, several = policy.cohort.phantom, shows_several_findings(policy)
+    return simulated_cohort(run.folder.resolve().parent, phantom.patients, phantom.seed, several=several)
 
 
 def _met_in_headers(source: Path | None, texts: TypedTexts) -> tuple[set[Hit], str]:

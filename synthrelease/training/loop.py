@@ -189,27 +189,39 @@ class Stepper:
 
     Args:
         player: The network, stepped in place.
-        learning_rate: Of Adam.
+        learning_rate: Of Adam, before the player's own rate.
         decay: Of the averaged weights; smaller in the first steps, so that the start is forgotten.
+        private: Whether the steps are private.
     """
 
-    def __init__(self, player: Player, *, learning_rate: float, decay: float) -> None:
+    def __init__(self, player: Player, *, learning_rate: float, decay: float, private: bool = False) -> None:
         self.player = player
         self._decay = decay
-        self._parameters = trained(player.module)
-        self._adam = torch.optim.Adam(list(self._parameters.values()), lr=learning_rate)
-        self.average = {name: p.detach().clone() for name, p in self._parameters.items()}
+        self._every = waits(player, private=private)
+        self._learning_rate = learning_rate * player.rate
+        self.average: dict[str, Tensor] = {}
+        self.begin_anew()
+
+    def begin_anew(self) -> None:
+        """Take up the parameters that are trained now: fresh moments for all, averages that begin for those that joined."""
+        self._parameters = trained(self.player.module)
+        self._adam = torch.optim.Adam(list(self._parameters.values()), lr=self._learning_rate, betas=self.player.betas)
+        for name, p in self._parameters.items():
+            self.average.setdefault(name, p.detach().clone())
 
     def advance(self, step: int) -> None:
         """Step along the gradient that is in the parameters; ``step`` counts from 0 within the stage."""
         self._adam.step()
+        step //= self._every
         decay = min(self._decay, (1 + step) / (10 + step))
         with torch.no_grad():
             for name, p in self._parameters.items():
                 self.average[name].lerp_(p, 1 - decay)
 
     def take_average(self) -> None:
-        """Put the averaged weights into the network."""
+        """Put the averaged weights into the network, where the player is averaged."""
+        if not self.player.averaged:
+            return
         with torch.no_grad():
             for name, p in self._parameters.items():
                 p.copy_(self.average[name])
@@ -231,8 +243,9 @@ class Stepper:
             k.removeprefix(f"{prefix}/weight/"): v for k, v in tensors.items() if k.startswith(f"{prefix}/weight/")
         }
         self.player.module.load_state_dict(weights)
+        averages = f"{prefix}/average/"
+        self.average = {k.removeprefix(averages): t.clone() for k, t in tensors.items() if k.startswith(averages)}
         for name, p in self._parameters.items():
-            self.average[name] = tensors[f"{prefix}/average/{name}"].clone()
             adam = {
                 key: tensors[f"{prefix}/adam/{key}/{name}"].clone()
                 for key in ("step", "exp_avg", "exp_avg_sq")
@@ -240,6 +253,16 @@ class Stepper:
             }
             if adam:
                 self._adam.state[p] = adam
+
+
+def due(group: Players, step: int, *, private: bool = False) -> bool:
+    """Whether a group is stepped in a step of the loop; members of a group see real images and always are, together."""
+    return all((step + 1) % waits(player, private=private) == 0 for player in group)
+
+
+def waits(player: Player, *, private: bool) -> int:
+    """Steps of the loop for one of the player's."""
+    return player.every_private or player.every if private else player.every
 
 
 def step_together(steppers: tuple[Stepper, ...], gradient: Gradient, step: int) -> tuple[StepReport, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import copy
 from typing import Protocol
 
 import numpy as np
@@ -62,6 +63,25 @@ class TrainingPatients:
             raise UnsuitableData(
                 "no training patient has a usable image", fix="Check classes, segments and masks of the cohort section."
             )
+
+    def parted(self, share: float, seed: int) -> tuple[TrainingPatients, TrainingPatients]:
+        """The patients without a share of them, and that share: at least one patient on each side.
+
+        Raises:
+            UnsuitableData: There is one patient only.
+        """
+        if len(self._rows) < 2:
+            raise UnsuitableData(
+                "one training patient cannot be parted into two sides", fix="Give the cohort more patients."
+            )
+        order = np.random.default_rng([seed, *b"parted"]).permutation(len(self._rows))
+        apart = min(max(1, round(share * len(self._rows))), len(self._rows) - 1)
+        return self._only(np.sort(order[apart:])), self._only(np.sort(order[:apart]))
+
+    def _only(self, patients: Rows) -> TrainingPatients:
+        part = copy(self)
+        part._rows = [self._rows[patient] for patient in patients]
+        return part
 
     def __len__(self) -> int:
         """Number of patients. Private: never part of a released value."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from synthrelease.generators.moments.basis import Basis
 from synthrelease.generators.protocol import Spec
 from synthrelease.generators.registry import players_on_real_images
+from synthrelease.policy.findings import finding_names, target_table
 from synthrelease.policy.schema import Policy
 from synthrelease.privacy.plan import PrivacyPlan, plan_privacy
 from synthrelease.training.moments import queries
@@ -13,7 +14,13 @@ from synthrelease.training.moments import queries
 def spec_of(policy: Policy) -> Spec:
     """Shape of what the policy's generator makes."""
     cohort = policy.cohort
-    return Spec(resolution=cohort.resolution, classes=len(cohort.classes), segments=len(cohort.segments))
+    return Spec(
+        resolution=cohort.resolution,
+        classes=len(cohort.classes),
+        segments=len(cohort.segments),
+        targets=target_table(cohort),
+        findings=finding_names(cohort),
+    )
 
 
 def plan_of(policy: Policy) -> PrivacyPlan | None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from synthrelease.policy.schema import DiffusionGenerator, Policy
+from synthrelease.policy.schema import Policy, Stepped
 from synthrelease.policy.strict import relaxed
 from synthrelease.privacy.account import Account
 from synthrelease.privacy.accounting import ACCOUNTANT, epsilon_of
@@ -83,17 +83,19 @@ def training_record(
     position: Position,
     *,
     generator_digest: str,
+    guide: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The record of a finished run."""
+    """The record of a finished run; ``guide`` tells where the classifier comes from that its samples are steered by."""
     packages = ("synthrelease", "torch", "numpy", "scipy", "dp-accounting", "opacus", "safetensors")
     settings = policy.generator
     return {
         "schema": TRAINING_SCHEMA,
         "run": identity.run,
         "generator": settings.name,
+        **({"guide": guide} if guide else {}),
         "privacy": privacy_of(policy, account),
         "steps": {
-            "warm_up": settings.warmup_steps if isinstance(settings, DiffusionGenerator) and account else 0,
+            "warm_up": settings.warmup_steps if isinstance(settings, Stepped) and account else 0,
             "finished": position.step,
             "lost_to_interruptions": position.lost,
         },

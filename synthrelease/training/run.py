@@ -1,15 +1,17 @@
 """One run through its stages: moments, warm-up on their samples, steps on real patients.
 
 private, moments     three noisy sums -> closed form
-private, diffusion   three noisy sums -> warm-up on samples of the closed form (free) -> private steps
+private, networks    three noisy sums -> warm-up on samples of the closed form (free) -> private steps
 none, moments        three exact sums -> closed form
-none, diffusion      plain steps on real images
+none, networks       plain steps on real images
+
+Networks that grow do so in the first stage that trains them; what has to be calibrated is, after the last step.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -18,9 +20,9 @@ import torch
 from synthrelease.errors import IntegrityError
 from synthrelease.generators.moments.basis import Basis
 from synthrelease.generators.moments.model import MomentsGenerator
-from synthrelease.generators.protocol import Batch, Generator, Player, Spec
+from synthrelease.generators.protocol import Batch, Calibrated, Generator, Growing, Spec
 from synthrelease.generators.registry import build
-from synthrelease.policy.schema import DiffusionGenerator, Policy
+from synthrelease.policy.schema import Policy, Stepped
 from synthrelease.privacy.account import Account
 from synthrelease.privacy.accounting import EpsilonMeter, meter
 from synthrelease.privacy.clipping import Backend
@@ -29,20 +31,25 @@ from synthrelease.records.progress import Progress
 from synthrelease.training.backends import TRIAL_ROWS, backend_for
 from synthrelease.training.checkpoint import Array, Checkpoint, Position
 from synthrelease.training.events import EventLog
+from synthrelease.training.guides import TakenGuide
 from synthrelease.training.interrupt import StopRequest
 from synthrelease.training.loop import (
     Gradient,
     Stepper,
+    due,
     groups_of,
     no_images,
     plain_gradient,
     private_gradient,
+    seeded,
     step_together,
 )
 from synthrelease.training.moments import COUNTS, SECOND, SUMS, fit_moments
 from synthrelease.training.patients import TrainingPatients
 
 WARM_UP, STEPS = "warm-up", "steps"
+CALIBRATION_BATCHES = 64
+"""Batches of the moments' samples that a private run is calibrated on."""
 SAVE_SHARE = 20
 """Saving takes at most one part in this of the time, and happens at most once a second."""
 
@@ -62,6 +69,7 @@ class TrainingRun:
         progress: What is shown.
         stop: Set when the run shall stop after the step in flight.
         stop_after: Stop after so many steps of this process; None = run to the end.
+        guide: A classifier from another run, for generators that are steered by one.
     """
 
     policy: Policy
@@ -74,6 +82,7 @@ class TrainingRun:
     progress: Progress
     stop: StopRequest
     stop_after: int | None = None
+    guide: TakenGuide | None = None
     _done: int = 0
     _backends: dict[str, Backend] = field(default_factory=dict)
 
@@ -91,18 +100,42 @@ class TrainingRun:
         settings = self.policy.generator
         moments: MomentsGenerator | None = None
         generator = build(settings, self.spec)
-        if self.account is not None and isinstance(settings, DiffusionGenerator):
-            self._check_players(generator.players())
-        if not isinstance(settings, DiffusionGenerator) or self.account is not None:
+        if self.guide is not None:
+            self.guide.give(generator)
+        if self.account is not None and isinstance(settings, Stepped):
+            self._check_players(generator)
+        if not isinstance(settings, Stepped) or self.account is not None:
             moments = self._moments()
-        if not isinstance(settings, DiffusionGenerator):
+        if not isinstance(settings, Stepped):
             assert moments is not None
             return moments, Position(STEPS, 0, 0, 0)
-        return generator, self._steps(generator, moments, settings)
+        apart: TrainingPatients | None = None
+        if isinstance(generator, Calibrated) and moments is None:
+            self.patients, apart = self.patients.parted(generator.calibration_share, settings.seed)
+        position = self._steps(generator, moments, settings)
+        if isinstance(generator, Calibrated):
+            generator.calibrate(self._unseen(moments, apart, settings))
+        return generator, position
 
-    def _check_players(self, players: tuple[Player, ...]) -> None:
+    def _unseen(
+        self, moments: MomentsGenerator | None, apart: TrainingPatients | None, settings: Stepped
+    ) -> Iterator[Batch]:
+        """Images for calibration: of patients that no network saw, or samples of the private moments."""
+        if apart is not None:
+            for start in range(0, len(apart.all_rows), settings.batch):
+                yield apart.batch(apart.all_rows[start : start + settings.batch])
+            return
+        assert moments is not None
+        for number in range(CALIBRATION_BATCHES):
+            rng = seeded(settings.seed, "calibration", number)
+            yield moments.sample(torch.randint(self.spec.classes, (settings.batch,), generator=rng), rng)
+
+    def _check_players(self, generator: Generator) -> None:
         """Refuse what mixes patients, and find how each player's gradients are computed."""
         assert self.account is not None
+        if isinstance(generator, Growing):
+            generator.grow(1.0)  # real images are met at full size only
+        players = generator.players()
         groups_of(players, self.account.plan)
         rng = torch.Generator().manual_seed(0)
         for player in players:
@@ -150,10 +183,12 @@ class TrainingRun:
                 covariance_noise=found.covariance_noise,
             )
 
-    def _steps(self, generator: Generator, moments: MomentsGenerator | None, settings: DiffusionGenerator) -> Position:
+    def _steps(self, generator: Generator, moments: MomentsGenerator | None, settings: Stepped) -> Position:
         warm_up = settings.warmup_steps if moments is not None else 0
         kept = self.checkpoint.load(self.account)
         position = self._caught_up(Position(WARM_UP if warm_up else STEPS, 0, 0, 0) if kept is None else kept[0])
+        growing = _Growth(generator, WARM_UP if moments is not None else STEPS)
+        growing.as_kept(position, warm_up or settings.steps)
         steppers = self._steppers(generator, settings, position.stage)
         if kept is not None:
             for stepper in steppers:
@@ -166,10 +201,11 @@ class TrainingRun:
                 return moments.sample(labels, rng)
 
             gradient = plain_gradient(sampled, settings.seed, WARM_UP)
-            position = self._stage(steppers, gradient, position, warm_up, None)
+            position = self._stage(steppers, gradient, position, warm_up, None, growing)
             for stepper in steppers:
                 stepper.take_average()
             position = replace(position, stage=STEPS, step=0)
+            growing.to(position, warm_up)
             steppers = self._steppers(generator, settings, STEPS)
             self._save(position, steppers)
         if self.account is None:
@@ -191,7 +227,7 @@ class TrainingRun:
                 batch=settings.batch,
                 backends=self._backends,
             )
-        position = self._stage(steppers, gradient, position, total, epsilons)
+        position = self._stage(steppers, gradient, position, total, epsilons, growing)
         for stepper in steppers:
             stepper.take_average()
         return position
@@ -215,12 +251,14 @@ class TrainingRun:
         """Gradient steps that any group has used; a group that a crash left behind skips what the others used."""
         return max(account.used(name) for name in account.plan.step_groups)
 
-    def _steppers(self, generator: Generator, settings: DiffusionGenerator, stage: str) -> list[Stepper]:
+    def _steppers(self, generator: Generator, settings: Stepped, stage: str) -> list[Stepper]:
         private = stage == STEPS and self.account is not None
         rate = settings.private_learning_rate if private else settings.learning_rate
-        return [Stepper(p, learning_rate=rate, decay=settings.ema_decay) for p in generator.players()]
+        return [
+            Stepper(p, learning_rate=rate, decay=settings.ema_decay, private=private) for p in generator.players()
+        ]
 
-    def _real_batch(self, settings: DiffusionGenerator) -> Callable[[int, torch.Generator], Batch]:
+    def _real_batch(self, settings: Stepped) -> Callable[[int, torch.Generator], Batch]:
         rows = self.patients.all_rows
 
         def batch(step: int, rng: torch.Generator) -> Batch:
@@ -235,6 +273,7 @@ class TrainingRun:
         position: Position,
         total: int,
         epsilons: EpsilonMeter | None,
+        growing: _Growth,
     ) -> Position:
         """Steps of one stage, from the position to ``total``; kept now and then, and always when stopped."""
         self.progress.stage(f"training: {position.stage}", total)
@@ -243,7 +282,12 @@ class TrainingRun:
         plan = self.account.plan if self.account and epsilons else None
         groups = [tuple(of[p.name] for p in g) for g in groups_of(tuple(s.player for s in steppers), plan)]
         while position.step < total:
+            if growing.to(position, total):
+                for stepper in steppers:
+                    stepper.begin_anew()
             for group in groups:
+                if not due(tuple(stepper.player for stepper in group), position.step, private=epsilons is not None):
+                    continue
                 reports = step_together(group, gradient, position.step)
                 for stepper, report in zip(group, reports, strict=True):
                     self.events.write(
@@ -265,3 +309,26 @@ class TrainingRun:
     def _save(self, position: Position, steppers: list[Stepper]) -> None:
         tensors = {name: tensor for stepper in steppers for name, tensor in stepper.state().items()}
         self.checkpoint.save(position, tensors, self.account)
+
+
+class _Growth:
+    """Where the networks of a generator that grows are; nothing for one that does not.
+
+    Args:
+        generator: Any.
+        stage: The stage in which it grows; in later ones it is of full size.
+    """
+
+    def __init__(self, generator: Generator, stage: str) -> None:
+        self._generator = generator if isinstance(generator, Growing) else None
+        self._stage = stage
+
+    def to(self, position: Position, total: int) -> bool:
+        """Bring the networks to where they are in the next step; whether parameters joined or left."""
+        if self._generator is None:
+            return False
+        return self._generator.grow(position.step / total if position.stage == self._stage else 1.0)
+
+    def as_kept(self, position: Position, total: int) -> None:
+        """Bring the networks to where they were when the position was kept: after its last step, not before its next."""
+        self.to(replace(position, step=max(0, position.step - 1)), total)

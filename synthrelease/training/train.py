@@ -30,6 +30,7 @@ from synthrelease.records.progress import Progress
 from synthrelease.training.checkpoint import Checkpoint, RunIdentity
 from synthrelease.training.events import EventLog
 from synthrelease.training.exclusive import alone_with
+from synthrelease.training.guides import guide_told, taken_guide
 from synthrelease.training.interrupt import listening
 from synthrelease.training.patients import Images, TrainingPatients
 from synthrelease.training.planning import plan_of, spec_of
@@ -120,6 +121,7 @@ def train_with(
     ``patient_ids`` is everybody in the cohort, holdout included, by ``issuer|id``: the audit reads them all.
     """
     checkpoint = Checkpoint(run_folder / "checkpoint")
+    guide = taken_guide(policy)  # refused before anything is charged
     plan = plan_of(policy)
     identity = RunIdentity(
         run=run_folder.name,
@@ -151,11 +153,14 @@ def train_with(
             progress=progress,
             stop=stop,
             stop_after=stop_after,
+            guide=guide,
         )
         generator, position = run.train()
     save_generator(checkpoint.folder, generator, policy.generator)
     made = digest_of_file(checkpoint.folder / WEIGHTS)
-    record = training_record(policy, identity, account, position, generator_digest=made)
+    record = training_record(
+        policy, identity, account, position, generator_digest=made, guide=guide_told(policy, guide)
+    )
     # What settles the charge is kept first: a process that dies in between still finds the record that it is bound to.
     atomic_write_json(checkpoint.folder / RECORD, record)
     charge = ledger.charge_of(identity.reservation)

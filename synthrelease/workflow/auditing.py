@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from synthrelease.archive.notes import noted_in
 from synthrelease.archive.texts import expected_texts
 from synthrelease.audit.case import case_from_stores
 from synthrelease.audit.comparability import remarks_on
@@ -58,7 +59,9 @@ def matter_of_run(desk: Desk, run: Run) -> Matter:
     run.require(run.archive, "sample")
     # First of all: what the archive must be follows from policy and generator, not from anything that is read later.
     settings, labels = settings_of(run, policy), archive_labels(policy)
-    expectation = Expectation(release_templates(settings), expected_texts(settings, labels), labels)
+    expectation = Expectation(
+        release_templates(settings), expected_texts(settings, labels, noted_in(run.archive, settings)), labels
+    )
     desk.progress.stage("checking the archive's digests")
     _check_archive(run, policy, archive, settings, labels, desk.threads or os.cpu_count() or 1)
     profile_file = shipped_file("audits", policy.audit.profile)
@@ -181,7 +184,13 @@ def ledger_facts(ledger: Ledger, policy: Policy) -> dict[str, Any] | None:
 
 
 def archive_reading(cohort: CohortSettings) -> CohortSettings:
-    """How an archive that synthrelease wrote is read back: full stored range, own labels.csv, DICOM."""
+    """How an archive that synthrelease wrote is read back: full stored range, DICOM, own labels.csv, which holds classes."""
     return cohort.model_copy(
-        update={"reader": "dicom", "window": Window(mode="full"), "label": type(cohort.label)(), "masks": "optional"}
+        update={
+            "reader": "dicom",
+            "window": Window(mode="full"),
+            "label": type(cohort.label)(),
+            "findings": None,
+            "masks": "optional",
+        }
     )

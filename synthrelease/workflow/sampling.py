@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from synthrelease.archive.notes import coverage_of
 from synthrelease.archive.sampler import generated_samples, label_draw
 from synthrelease.archive.writer import write_archive
 from synthrelease.dicom.release.settings import ArchiveSettings, release_settings
 from synthrelease.errors import IntegrityError
-from synthrelease.generators.registry import WEIGHTS, load_generator
+from synthrelease.generators.registry import WEIGHTS, load_generator, notes_of
 from synthrelease.policy.loader import policy_digest
 from synthrelease.policy.schema import Policy
 from synthrelease.records.digests import digest_of_file
@@ -46,6 +47,7 @@ def sample_run(desk: Desk, run: Run) -> dict[str, Any]:
             wanted.seed,
             edition=settings.edition,
             images_per_patient=wanted.images_per_patient,
+            notes=settings.notes,
         )
         written = write_archive(
             run.archive, samples, settings, processes=_writers(desk, wanted.images), progress=desk.progress
@@ -68,7 +70,7 @@ def settings_of(run: Run, policy: Policy) -> ArchiveSettings:
             "the generator in the checkpoint is not the one that training.json names",
             fix="Restore both from a copy, or start a new run.",
         )
-    return release_settings(policy, edition=edition, software_version=version("synthrelease"))
+    return release_settings(policy, edition=edition, software_version=version("synthrelease"), notes=notes_of(policy))
 
 
 def archive_record(
@@ -80,10 +82,11 @@ def archive_record(
     files: int,
     size_bytes: int,
 ) -> dict[str, Any]:
-    """archive.json, which leaves the house as it is: everything in it follows from the policy, but for the manifest.
+    """archive.json, which leaves the house as it is: everything in it follows from the policy, but for the manifest and for
+    the coverage, which counts the archive's rows.
 
     Args:
-        run: The run; the digest of its training.json is named.
+        run: The run; the digest of its training.json is named, and its archive's label table counted.
         policy: Its policy.
         settings: See :func:`settings_of`.
         labels: See :func:`archive_labels`.
@@ -93,7 +96,9 @@ def archive_record(
     """
     wanted = policy.archive
     counts = np.bincount(labels, minlength=len(settings.classes)).tolist()
+    coverage = coverage_of(run.archive, settings)
     return {
+        **({} if coverage is None else {"coverage": coverage}),
         "schema": "synthrelease.archive/2",
         "parents": {"training": digest_of_file(run.training), "policy": policy_digest(policy)},
         "release_name": policy.release.name,

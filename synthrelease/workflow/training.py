@@ -12,6 +12,7 @@ from synthrelease.cohort.phantom import write_phantom_cohort
 from synthrelease.cohort.split import SplitDraw
 from synthrelease.cohort.store import CohortStore
 from synthrelease.errors import Interrupted, SynthreleaseError
+from synthrelease.policy.rules import shows_several_findings
 from synthrelease.policy.schema import Policy
 from synthrelease.records.runs import PHANTOM_SIZE, Run, simulated_cohort
 from synthrelease.training.train import begun, train
@@ -25,7 +26,8 @@ def source_folder(desk: Desk, run: Run, policy: Policy) -> Path:
     if source != "phantom":
         return Path(source)
     phantom = policy.cohort.phantom
-    folder = simulated_cohort(desk.home, phantom.patients, phantom.seed)
+    several = shows_several_findings(policy)
+    folder = simulated_cohort(desk.home, phantom.patients, phantom.seed, several=several)
     if not folder.exists():
         desk.progress.stage("simulating patients", phantom.patients)
         write_phantom_cohort(
@@ -35,6 +37,7 @@ def source_folder(desk: Desk, run: Run, policy: Policy) -> Path:
             size=PHANTOM_SIZE,
             processes=os.cpu_count() or 1,
             progress=lambda done, _total: desk.progress.step(done),
+            several=several,
         )
     return folder
 

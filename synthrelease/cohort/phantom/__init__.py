@@ -10,12 +10,13 @@ differ in anatomy and texture; one patient's images differ in pose, breath and e
 
 from __future__ import annotations
 
-from synthrelease.cohort.phantom.findings import FINDINGS
+from synthrelease.cohort.phantom.findings import BOTH, FINDINGS
 from synthrelease.cohort.phantom.patients import PhantomImage, PhantomPatient, simulate_patient
 from synthrelease.cohort.phantom.render import SEGMENTS
 from synthrelease.cohort.phantom.writer import write_phantom_cohort
 
 __all__ = [
+    "BOTH",
     "FINDINGS",
     "SEGMENTS",
     "PhantomImage",

@@ -1,4 +1,4 @@
-"""What is wrong in an invented chest: a nodule, an effusion, or nothing."""
+"""What is wrong in an invented chest: a nodule, an effusion, both, or nothing."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import numpy as np
 from synthrelease.cohort.phantom.anatomy import LEFT, RIGHT, Anatomy
 
 FINDINGS = ("normal", "nodule", "effusion")
+BOTH = "nodule_and_effusion"
+"""Of a patient with the two at once; drawn only where a cohort asks for several findings."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Effusion:
 
 @dataclass(frozen=True)
 class Findings:
-    """At most one of the two is present; a normal chest has neither."""
+    """What is present; a normal chest has neither."""
 
     nodule: Nodule | None = None
     effusion: Effusion | None = None
@@ -75,3 +77,23 @@ def draw_findings(rng: np.random.Generator, anatomy: Anatomy, finding: str) -> F
     if finding == "effusion":
         return Findings(effusion=_draw_effusion(rng, anatomy))
     return Findings()
+
+
+def with_the_other(rng: np.random.Generator, anatomy: Anatomy, findings: Findings) -> Findings:
+    """A nodule to the fluid, or fluid to the nodule; the nodule lies in air, not under the fluid."""
+    nodule = findings.nodule or _draw_nodule(rng, anatomy)
+    effusion = findings.effusion or _draw_effusion(rng, anatomy)
+    for _ in range(60):
+        if not _covered(nodule, effusion):
+            break
+        if findings.nodule is None:
+            nodule = _draw_nodule(rng, anatomy)
+        else:
+            effusion = _draw_effusion(rng, anatomy)
+    return Findings(nodule, effusion)
+
+
+def _covered(nodule: Nodule, effusion: Effusion) -> bool:
+    """Whether fluid may reach the nodule; it climbs the chest wall by the meniscus."""
+    same = (nodule.x > 0) == (effusion.side == LEFT)
+    return same and nodule.y + nodule.radius > effusion.level_y - effusion.meniscus

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synthrelease.cohort.phantom.anatomy import LEFT, RIGHT, Anatomy, draw_anatomy
-from synthrelease.cohort.phantom.findings import FINDINGS, Findings, draw_findings
+from synthrelease.cohort.phantom.findings import BOTH, FINDINGS, Findings, draw_findings, with_the_other
 from synthrelease.cohort.phantom.pose import Pose, draw_exposure, draw_pose
 from synthrelease.cohort.phantom.render import SEGMENTS, average, draw, drawing_size, expose
 from synthrelease.cohort.phantom.vessels import vessel_table
@@ -18,6 +18,8 @@ from synthrelease.cohort.phantom.vessels import vessel_table
 SMALLEST, LARGEST = 32, 512
 IMAGES_PER_PATIENT = MappingProxyType({1: 0.40, 2: 0.32, 3: 0.18, 4: 0.10})
 FINDING_SHARE = MappingProxyType({"normal": 0.40, "nodule": 0.30, "effusion": 0.30})
+BOTH_SHARE = 1 / 3
+"""Of patients with a finding, where a cohort has several at once: the four kinds are then 0.4 and three times 0.2."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class PhantomImage:
 
 @dataclass(frozen=True)
 class PhantomPatient:
-    """One invented patient; `finding` is one of `FINDINGS`."""
+    """One invented patient; `finding` is one of `FINDINGS`, or `BOTH`."""
 
     index: int
     patient_id: str
@@ -75,12 +77,12 @@ def _landmarks(anatomy: Anatomy, findings: Findings, pose: Pose, size: int) -> d
 def _follow_up(rng: np.random.Generator, findings: Findings) -> Findings:
     """The same finding at another visit: fluid rises and falls a little, a nodule grows or shrinks a little."""
     change = float(np.clip(rng.normal(0, 1), -2, 2))
-    if findings.effusion is not None:
-        return Findings(effusion=replace(findings.effusion, level_y=findings.effusion.level_y + 0.03 * change))
-    if findings.nodule is not None:
-        radius = findings.nodule.radius * (1 + 0.03 * change)
-        return Findings(nodule=replace(findings.nodule, radius=radius))
-    return findings
+    nodule, effusion = findings.nodule, findings.effusion
+    if effusion is not None:
+        effusion = replace(effusion, level_y=effusion.level_y + 0.03 * change)
+    if nodule is not None:
+        nodule = replace(nodule, radius=nodule.radius * (1 + 0.03 * change))
+    return Findings(nodule, effusion)
 
 
 def _majority(mask: NDArray[np.bool_], size: int) -> NDArray[np.bool_]:
@@ -90,7 +92,7 @@ def _majority(mask: NDArray[np.bool_], size: int) -> NDArray[np.bool_]:
     return np.asarray(average(mask.astype(np.float32), size) > 0.5)
 
 
-def simulate_patient(seed: int, index: int, size: int) -> PhantomPatient:
+def simulate_patient(seed: int, index: int, size: int, *, several: bool = False) -> PhantomPatient:
     """Simulate one patient.
 
     Equal arguments give equal bits, whatever else was simulated before or beside; another `size` gives the
@@ -100,6 +102,7 @@ def simulate_patient(seed: int, index: int, size: int) -> PhantomPatient:
         seed: Seed of the cohort, >= 0.
         index: Which patient of the cohort, >= 0.
         size: Width and height of every image, 32 to 512 pixels.
+        several: Whether some patients with a finding get the other one too; the others stay the same, bit by bit.
 
     Raises:
         ValueError: `size` outside 32 to 512, or a negative seed or index.
@@ -116,6 +119,11 @@ def simulate_patient(seed: int, index: int, size: int) -> PhantomPatient:
     count = int(person.choice(list(IMAGES_PER_PATIENT), p=list(IMAGES_PER_PATIENT.values())))
     anatomy = draw_anatomy(person, sex, age_years)
     findings = draw_findings(person, anatomy, finding)
+    if several and finding != "normal":
+        # A stream of its own, spawned last: nothing else changes.
+        more = np.random.default_rng(root.spawn(1)[0])
+        if more.random() < BOTH_SHARE:
+            finding, findings = BOTH, with_the_other(more, anatomy, findings)
     drawn = drawing_size(size)
     vessels = vessel_table(texture, anatomy, max(drawn, 128))
     images = []

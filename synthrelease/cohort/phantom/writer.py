@@ -27,6 +27,8 @@ from synthrelease.errors import UsageError
 from synthrelease.records.files import atomic_folder, atomic_write_text
 
 LABEL_COLUMNS = ("SOPInstanceUID", "PatientID", "label")
+FINDINGS_COLUMN, SEPARATOR = "findings", "|"
+"""Of a cohort with several findings at once: the findings of the image, beside its class in `label`."""
 LANDMARK_COLUMNS = ("SOPInstanceUID", "PatientID", "landmark", "row", "column")
 
 _DETECTOR_MM = 384.0
@@ -145,9 +147,9 @@ def _masks(image: Dataset, picture: PhantomImage, seed: int, index: int, number:
     )
 
 
-def _write_patient(folder: Path, seed: int, index: int, size: int) -> tuple[list[Row], list[Row]]:
+def _write_patient(folder: Path, seed: int, index: int, size: int, several: bool) -> tuple[list[Row], list[Row]]:
     """Write one patient's files; returns the rows for the label and landmark tables."""
-    patient = simulate_patient(seed, index, size)
+    patient = simulate_patient(seed, index, size, several=several)
     person = _admit(patient, seed)
     home = folder / patient.patient_id
     home.mkdir()
@@ -159,17 +161,17 @@ def _write_patient(folder: Path, seed: int, index: int, size: int) -> tuple[list
         masks = _masks(image, picture, seed, index, number)
         masks.save_as(home / f"SEG{number + 1:02d}.dcm", enforce_file_format=True)
         key = (str(image.SOPInstanceUID), patient.patient_id)
-        labels.append((*key, patient.finding))
+        labels.append((*key, patient.finding, *((_findings(patient.finding),) if several else ())))
         for name, (row, column) in sorted(picture.landmarks.items()):
             landmarks.append((*key, name, f"{row:.3f}", f"{column:.3f}"))
     return labels, landmarks
 
 
-def _write_one(task: tuple[Path, int, int, int]) -> tuple[list[Row], list[Row]]:
+def _write_one(task: tuple[Path, int, int, int, bool]) -> tuple[list[Row], list[Row]]:
     return _write_patient(*task)
 
 
-def _results(tasks: list[tuple[Path, int, int, int]], processes: int) -> Iterator[tuple[list[Row], list[Row]]]:
+def _results(tasks: list[tuple[Path, int, int, int, bool]], processes: int) -> Iterator[tuple[list[Row], list[Row]]]:
     """Each patient's rows, in the order of the patients however many processes work."""
     if processes == 1:
         yield from map(_write_one, tasks)
@@ -177,6 +179,15 @@ def _results(tasks: list[tuple[Path, int, int, int]], processes: int) -> Iterato
     # spawn, not fork: the caller may hold threads (torch, BLAS), which a fork would copy in mid-step.
     with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
         yield from pool.map(_write_one, tasks, chunksize=max(1, min(16, len(tasks) // (4 * processes))))
+
+
+def _findings(name: str) -> str:
+    """The findings of a patient as one cell.
+
+    >>> _findings("nodule_and_effusion"), _findings("normal")
+    ('nodule|effusion', 'normal')
+    """
+    return SEPARATOR.join(name.split("_and_"))
 
 
 def _table(columns: Row, rows: list[Row]) -> str:
@@ -193,12 +204,13 @@ def write_phantom_cohort(
     patients: int,
     seed: int,
     size: int = 128,
+    several: bool = False,
     processes: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
     """Write a phantom cohort as DX images with DICOM-SEG masks, `labels.csv` and `landmarks.csv`.
 
-    The bytes depend on `patients`, `seed` and `size` alone, never on `processes`. The folder appears under its
+    The bytes depend on `patients`, `seed`, `size` and `several` alone, never on `processes`. The folder appears under its
     name only when it is complete.
 
     Args:
@@ -206,6 +218,8 @@ def write_phantom_cohort(
         patients: How many, >= 1.
         seed: Seed of the cohort, >= 0.
         size: Width and height of the images, 32 to 512 pixels.
+        several: Whether some patients have both findings at once; `labels.csv` then has a column `findings` too. The files
+            of the other patients are the same.
         processes: How many processes write, >= 1.
         progress: Called as `progress(done, patients)` after each patient.
 
@@ -221,11 +235,12 @@ def write_phantom_cohort(
     labels: list[Row] = []
     landmarks: list[Row] = []
     with atomic_folder(folder) as partial:
-        tasks = [(partial, seed, index, size) for index in range(patients)]
+        tasks = [(partial, seed, index, size, several) for index in range(patients)]
         for done, (more_labels, more_landmarks) in enumerate(_results(tasks, processes), start=1):
             labels += more_labels
             landmarks += more_landmarks
             if progress is not None:
                 progress(done, patients)
-        atomic_write_text(partial / "labels.csv", _table(LABEL_COLUMNS, labels))
+        columns = (*LABEL_COLUMNS, FINDINGS_COLUMN) if several else LABEL_COLUMNS
+        atomic_write_text(partial / "labels.csv", _table(columns, labels))
         atomic_write_text(partial / "landmarks.csv", _table(LANDMARK_COLUMNS, landmarks))

@@ -22,6 +22,9 @@ MOST_IMAGES_A_PATIENT = 99
 
 SMALLEST_SIDE, LARGEST_SIDE = 8, 65535
 
+LABEL_COLUMNS = ("file", "sop_instance_uid", "patient_id", "label", "mask_file", "report_file")
+"""What every label table of an archive has; the last only with reports."""
+
 Broken = tuple[str, str]
 """The policy's key, and what is wrong with its value."""
 
@@ -56,6 +59,10 @@ def _lists(settings: ArchiveSettings) -> Iterator[Broken]:
             yield key, "a name is given twice"
     for name in settings.segments:
         yield from _refused("cohort.segments", lambda name=name: segment(name))  # type: ignore[misc]
+    told = [note.name for note in settings.notes]
+    for name in told:
+        if not fullmatch(r"[a-z][a-z0-9_]{0,63}", name) or name in LABEL_COLUMNS or told.count(name) > 1:
+            yield "generator", f"{name!r} cannot be a further column of the label table"
 
 
 def _numbers(settings: ArchiveSettings) -> Iterator[Broken]:

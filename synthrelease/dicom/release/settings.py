@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from synthrelease.dicom.image import ImageClass, SyntheticMarking
 from synthrelease.dicom.mask_forms import Compression, MaskKind
+from synthrelease.dicom.release.notes import Note
 from synthrelease.dicom.release.rules import broken_rules
 from synthrelease.errors import UsageError
 
@@ -43,6 +45,7 @@ class ArchiveSettings:
         one_file_per_segment: A mask file for each segment instead of one for all.
         reports: Whether a structured report goes with every image.
         license: Terms named in the archive's metadata.
+        notes: Numbers told of each image, in the order of their columns in labels.csv.
     """
 
     release_name: str
@@ -68,6 +71,7 @@ class ArchiveSettings:
     one_file_per_segment: bool = False
     reports: bool = False
     license: str = "See TERMS.md of the release."
+    notes: tuple[Note, ...] = ()
 
     def __post_init__(self) -> None:
         broken = broken_rules(self)
@@ -113,13 +117,16 @@ def require_writable(policy: Policy) -> None:
     release_settings(policy, edition="", software_version="0")
 
 
-def release_settings(policy: Policy, *, edition: str, software_version: str) -> ArchiveSettings:
+def release_settings(
+    policy: Policy, *, edition: str, software_version: str, notes: Iterable[tuple[str, str]] = ()
+) -> ArchiveSettings:
     """The settings of the archive that a policy asks for.
 
     Args:
         policy: Public.
         edition: Digest of the generator.
         software_version: Version of synthrelease that writes, or wrote, the archive.
+        notes: Column and description of each number that the generator tells of an image.
 
     Raises:
         UsageError: The policy asks for a form that cannot be written.
@@ -149,6 +156,7 @@ def release_settings(policy: Policy, *, edition: str, software_version: str) -> 
         one_file_per_segment=wanted.masks.one_file_per_segment,
         reports=wanted.reports,
         license=wanted.license,
+        notes=tuple(Note(*note) for note in notes),
     )
 
 

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import csv
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from synthrelease.cohort.phantom import FINDINGS, SEGMENTS, PhantomPatient, simulate_patient
+from synthrelease.cohort.phantom import (
+    BOTH,
+    FINDINGS,
+    SEGMENTS,
+    PhantomPatient,
+    simulate_patient,
+    write_phantom_cohort,
+)
 from synthrelease.cohort.phantom.anatomy import draw_anatomy
 from synthrelease.cohort.phantom.findings import Findings, draw_findings
 from synthrelease.cohort.phantom.pose import Pose, draw_exposure, draw_pose
@@ -194,3 +204,54 @@ def test_every_finding_and_every_number_of_images_occurs_at_its_share() -> None:
     assert counts[1] > counts[3] > 0
     assert sum(n * c for n, c in counts.items()) / 240 == pytest.approx(1.98, abs=0.25)
     assert {patient.sex for patient in people} == {"F", "M"}
+
+
+# --- several findings at once --------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def both() -> tuple[list[PhantomPatient], list[PhantomPatient]]:
+    """The same patients of a cohort with one finding at most, and of one with several."""
+    one, several = ([simulate_patient(7, index, 32, several=flag) for index in range(60)] for flag in (False, True))
+    return one, several
+
+
+def test_who_has_one_finding_is_the_same_to_the_bit(both: Any) -> None:
+    changed = 0
+    for one, several in zip(*both, strict=True):
+        if several.finding == BOTH:
+            assert one.finding in ("nodule", "effusion")
+            changed += 1
+            continue
+        assert one.finding == several.finding
+        for a, b in zip(one.images, several.images, strict=True):
+            np.testing.assert_array_equal(a.pixels, b.pixels)
+            assert a.landmarks == b.landmarks
+    assert 5 <= changed <= 25
+
+
+def test_who_has_both_shows_both_and_the_nodule_lies_in_air(both: Any) -> None:
+    for patient in both[1]:
+        for image in patient.images:
+            told = {name for name in ("nodule", "effusion") if image.masks[name].any()}
+            if patient.finding == BOTH:
+                assert "nodule" in told
+                assert "nodule_center" in image.landmarks
+                shared = image.masks["nodule"] & image.masks["effusion"]
+                assert shared.sum() <= 0.2 * image.masks["nodule"].sum()
+    with_fluid = [p for p in both[1] if p.finding == BOTH and all(i.masks["effusion"].any() for i in p.images)]
+    assert len(with_fluid) >= 0.7 * sum(p.finding == BOTH for p in both[1])
+
+
+def test_a_cohort_of_several_findings_names_them_and_keeps_the_other_files(tmp_path: Path) -> None:
+    for name, several in (("one", False), ("several", True)):
+        write_phantom_cohort(tmp_path / name, patients=10, seed=7, size=32, several=several)
+    with (tmp_path / "several" / "labels.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    told = {row["PatientID"]: (row["label"], row["findings"]) for row in rows}
+    assert (BOTH, "nodule|effusion") in told.values()
+    assert ("normal", "normal") in told.values()
+    for path in (tmp_path / "one").rglob("*.dcm"):
+        other = tmp_path / "several" / path.relative_to(tmp_path / "one")
+        if told[path.parent.name][0] != BOTH:
+            assert path.read_bytes() == other.read_bytes()

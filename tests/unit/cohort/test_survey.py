@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from synthrelease.cohort.labels import UNLABELLED, known_class
+from synthrelease.cohort.naming import UNLABELLED, known_class
 from synthrelease.cohort.phantom import write_phantom_cohort
 from synthrelease.cohort.survey import settings_for
 from synthrelease.cohort.table import rows_of_table

@@ -46,12 +46,16 @@ class Archive:
         self._images[row, 0, 3, 3] = value
 
 
-def policy(generator: str, mode: str, **privacy: Any) -> Policy:
-    """A policy for the discs."""
+def policy(generator: str, mode: str, settings_of: dict[str, Any] | None = None, **privacy: Any) -> Policy:
+    """A policy for the discs; ``settings_of`` the generator, over the small ones here."""
     claim = {"epsilon": 1.0, "delta": 1e-3, "expected_patients": 24, "sampling_probability": 0.5, "steps": 6}
     settings: dict[str, Any] = {"name": generator, "image_frequencies": 4, "mask_frequencies": 3}
     if generator == "diffusion":
         settings |= {"width": 8, "warmup_steps": 4, "steps": 6, "batch": 8, "sampler_steps": 2}
+    if generator == "pggan":
+        settings |= {"width": 8, "latent": 8, "warmup_steps": 12, "steps": 14, "batch": 8, "lco": {"steps": 3}}
+        settings |= {"minibatch_stddev": mode == "none", "penalty_weight": 1.0 if mode == "none" else 0.0}
+    settings |= settings_of or {}
     return Policy.model_validate(
         {
             "schema": 1,

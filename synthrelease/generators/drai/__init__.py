@@ -1,0 +1,1 @@
+"""Content and style apart: a conditional GAN with two inferred codes, kept from each other (DRAI)."""

@@ -1,0 +1,1 @@
+"""A progressive GAN of image and masks together, and the latent class optimisation that gives its images their classes."""
