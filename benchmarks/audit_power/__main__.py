@@ -8,6 +8,8 @@ import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 # Single-threaded matrix products: the pieces themselves run side by side. Before numpy is loaded.
@@ -16,7 +18,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 from rich.console import Console
 from rich.markdown import Markdown
 
-from benchmarks.audit_power import pictures, reference, tasks
+from benchmarks.audit_power import again, pictures, reference, tasks
 from benchmarks.audit_power.peers import installed
 from benchmarks.audit_power.worlds import radiographs
 from synthrelease.errors import UnsuitableData
@@ -35,6 +37,12 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--only", action="append", default=[], help="pieces of this kind only: alarm, recall, scored, ..."
     )
+    made.add_argument(
+        "--again",
+        nargs=2,
+        metavar=("CHECK", "FILE"),
+        help="innocent worlds of this earlier file of results: CHECK anew, the others as they were",
+    )
     made.add_argument("--write", action="store_true", help="write audits/reference/audit_power.json, .md and .png")
     return made
 
@@ -42,10 +50,12 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print, and write when asked to. What an earlier run of the same code did is not done again."""
     options = parser().parse_args(arguments)
-    if options.write and (options.quick or options.data or options.only):
-        parser().error("--write records the whole run: leave out --quick, --data and --only")
+    if options.write and (options.quick or options.data or options.only or options.again):
+        parser().error("--write records the whole run: leave out --quick, --data, --only and --again")
     sources = options.data or available()
     plan = tasks.plan(sources, quick=options.quick)
+    if options.again:
+        options.only = ["alarm"]
     if options.only:
         plan = [task for task in plan if task.kind in options.only]
     kept = tasks.Kept(tasks.cache_folder() / "audit_power-quick.jsonl") if options.quick else tasks.Kept.of_this_code()
@@ -66,7 +76,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
             reference.write(reference.result(kept.results, command=command, undone=undone), None)
             written = time.monotonic()
 
-    undone = tasks.run(plan, kept, minutes=options.minutes, processes=options.processes, told=told)
+    if options.again:
+        check, file = options.again
+        earlier = tasks.Kept(Path(file)).results
+        print(f"{again.same_but(check, earlier, kept.results)} worlds judged in full are the same", file=sys.stderr)
+        undone = tasks.run(
+            [task for task in plan if str(task) in earlier],
+            kept,
+            minutes=options.minutes,
+            processes=options.processes,
+            told=told,
+            do=partial(tasks.done_again, check, earlier),
+        )
+    else:
+        undone = tasks.run(plan, kept, minutes=options.minutes, processes=options.processes, told=told)
     record = reference.result(kept.results, command=command, undone=undone)
     if options.write:
         reference.write(record, pictures.sheet())

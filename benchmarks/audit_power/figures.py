@@ -90,6 +90,8 @@ def alarmed(worlds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     failed = [bool(world["failed"]) for world in worlds]
     found = rate(sum(failed), len(failed)) | {"worlds": len(worlds)}
     found["size"] = worlds[0]["size"] if worlds else None
+    found["judged_in_full"] = sum("anew" not in world for world in worlds)
+    found["anew"] = sorted({world["anew"] for world in worlds if "anew" in world})
     found["by_style"] = {
         style: rate(sum(map(bool, each)), len(each))
         for style in STYLES

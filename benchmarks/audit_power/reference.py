@@ -65,6 +65,7 @@ def page(record: Mapping[str, Any]) -> str:
         "",
         *table(alarm_rows(found)),
         "",
+        *[f"{line}\n" for line in again_lines(found)],
         "Half of the worlds are as they are, the others blurred, noisy, washed out and so on. Worlds of "
         "this size are too small for the membership row of the profile `standard`, which stays undecided there.",
         "",
@@ -105,6 +106,21 @@ def alarm_rows(found: Mapping[str, Any]) -> list[Sequence[str]]:
         interval = f"{a['low']:.3f} to {a['high']:.3f}" if a["worlds"] else "-"
         rows.append((source, str(a["size"]), str(a["worlds"]), str(a["hits"]), shown(a["rate"]), interval, by))
     return rows
+
+
+def again_lines(found: Mapping[str, Any]) -> list[str]:
+    """How many worlds were not judged in full, a sentence a source."""
+    lines = []
+    for source in SOURCES:
+        a = found["by_source"][source]["false_alarms"]
+        rest = a["worlds"] - a.get("judged_in_full", a["worlds"])
+        if rest:
+            lines.append(
+                f"Of the {a['worlds']} {source} worlds {a['judged_in_full']} were judged in full. Of the other {rest} only "
+                f"{' and '.join(a['anew'])} was measured anew; the p-values of the other checks are those of a run before "
+                "that check was changed, and in the worlds that both runs judged in full they are equal to the last bit."
+            )
+    return lines
 
 
 def style_rows(found: Mapping[str, Any]) -> list[Sequence[str]]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.audit_power import beside, gate
+from benchmarks.audit_power import again, beside, gate
 from benchmarks.audit_power.peers import PEERS
 from benchmarks.audit_power.worlds import SMALL, SMALL_WORLDS, cache_folder
 
@@ -80,6 +80,11 @@ def done(task: Task) -> dict[str, Any]:
     return beside.asked(task.source, task.number, task.kind)
 
 
+def done_again(check: str, earlier: Mapping[str, Mapping[str, Any]], task: Task) -> dict[str, Any]:
+    """One innocent world: a check anew, the others as an earlier run had them, see :mod:`.again`."""
+    return again.alarm_again(task.source, task.number, check, earlier[str(task)])
+
+
 def digest() -> str:
     """Of all that the figures depend on: another audit, another file of results."""
     seen = hashlib.sha256()
@@ -125,13 +130,14 @@ def run(
     minutes: float,
     processes: int,
     told: Callable[[Task, Mapping[str, Any]], None],
+    do: Callable[[Task], dict[str, Any]] = done,
 ) -> int:
     """Do what is not kept yet.
 
     Args:
         tasks: In order. kept: Results so far, added to.
         minutes: No further piece is begun after these. processes: At a time.
-        told: Called as each piece ends.
+        told: Called as each piece ends. do: Does a piece.
 
     Returns:
         Pieces left undone.
@@ -145,7 +151,7 @@ def run(
                 task = next(waiting, None)
                 if task is None:
                     break
-                running[pool.submit(done, task)] = task
+                running[pool.submit(do, task)] = task
             if not running:
                 break
             for future in wait(running, return_when=FIRST_COMPLETED).done:

@@ -18,9 +18,9 @@ def parts(monkeypatch, tmp_path):
     asked = []
 
     def part(name):
-        def measure(*, quick, note):
+        def measure(*, quick, short, note):
             note(f"{name} at work")
-            asked.append((name, quick))
+            asked.append((name, "short" if short else quick))
             return {"value": 0.5}
 
         drawn = {"copies": lambda *, quick: Image.new("L", (10, 6), 0), "landmarks": lambda *, quick: None}
@@ -47,6 +47,10 @@ def test_what_was_measured_by_the_same_code_is_not_measured_again(parts, capsys)
     command.main(["--only", "copies", "--fresh"])
     command.main(["--quick"])
     assert parts.asked[2:] == [("copies", False), ("copies", True), ("landmarks", True)]
+    command.main(["--short", "--only", "copies"])
+    command.main(["--short", "--write"])
+    assert parts.asked[5:] == [("copies", "short"), ("landmarks", "short")]
+    assert "A short run" in (parts.home / "uld.md").read_text()
     last = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert last["goals"]["copies_goal"]["met"] is False
 
@@ -55,7 +59,7 @@ def test_the_record_is_written_whole_with_page_and_picture(parts):
     command.main(["--write"])
     record = json.loads((parts.home / "uld.json").read_text())
     assert record["command"] == "python -m benchmarks.uld --write"
-    assert set(record) == {"command", "versions", "hardware", "date", "figures", "goals"}
+    assert set(record) == {"command", "versions", "hardware", "date", "short", "figures", "goals"}
     page = (parts.home / "uld.md").read_text()
     assert "## copies" in page
     assert "| copies_goal | at least 0.9 | 0.5 | **no** |" in page

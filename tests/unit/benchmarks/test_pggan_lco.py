@@ -1,0 +1,150 @@
+"""The benchmark of latent class optimisation: what is counted, which runs are kept, and a page that says what was missed."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+from benchmarks.pggan_lco import __main__ as command
+from benchmarks.pggan_lco import reference, runs, tables
+from benchmarks.pggan_lco.judging import Judge, Labelled, Share, nearest, shares, spread
+from synthrelease.policy.loader import load_policy
+
+
+def test_hits_are_counted_by_the_class_that_was_asked_for():
+    seen, asked = torch.tensor([0, 1, 1, 2, 2]), torch.tensor([0, 0, 1, 1, 2])
+    assert shares(seen, asked, 3) == (Share(1, 2), Share(1, 2), Share(1, 1))
+    told = Share(7, 10).to_json()
+    assert (told["value"], told["of"]) == (0.7, 10)
+    assert told["low"] < 0.7 < told["high"]
+    assert Share(0, 0).to_json() == {"value": 0.0, "low": 0.0, "high": 1.0, "of": 0}
+
+
+def test_distances_and_spread():
+    features = torch.tensor([[0.0, 0.0], [3.0, 4.0], [0.0, 1.0]])
+    assert nearest(features[:1], features[1:]).tolist() == [1.0]
+    assert spread(features, torch.tensor([0, 0, 1])) == pytest.approx(5.0)
+    assert spread(features, torch.tensor([0, 1, 2])) == 0.0
+
+
+def test_the_judge_learns_and_comes_out_the_same():
+    rng = torch.Generator().manual_seed(0)
+    labels = torch.randint(2, (160,), generator=rng)
+    images = 0.2 * torch.randn(160, 1, 16, 16, generator=rng) + 0.8 * (labels[:, None, None, None] - 0.5)
+    first, second = (Judge(Labelled(images, labels), 2, steps=25) for _ in range(2))
+    assert (first.classes(images) == labels).float().mean() > 0.9
+    assert torch.equal(first.features(images), second.features(images))
+
+
+@pytest.mark.parametrize("name", ["pediatric_pggan_plain", "pediatric_pggan_eps8"])
+def test_policies_are_valid_whole_and_shortened(name, tmp_path):
+    path = reference.ROOT / "benchmarks" / "policies" / f"{name}.yaml"
+    assert load_policy(path).generator.name == "pggan"
+    short = tmp_path / "short.yaml"
+    short.write_text(runs.shortened(path.read_text()))
+    policy = load_policy(short)
+    assert policy.cohort.resolution == 16
+    assert yaml.safe_load(short.read_text())["archive"] == {"images": 24}
+
+
+def share(value):
+    return {"value": value, "low": value - 0.1, "high": value + 0.1, "of": 30}
+
+
+def row(value):
+    return {
+        "judge_hit": share(value),
+        "judge_hit_of_accepted": share(value),
+        "judge_hit_by_class": {"a": share(value)},
+        "guide_hit": 1.0,
+        "accepted": 1.0,
+        "calls": 9.0,
+        "nearest_real": 1.0,
+        "spread": 1.0,
+        "critic": None,
+    }
+
+
+def figures(**hits):
+    ways = {key: row(hits.get(key, 0.4)) for key in tables.WAYS}
+    auroc = {"value": 0.05, "low": 0.0, "high": 0.1, "details": {"auroc_synthetic_trained": 0.8}}
+    checks = {"frechet": {"value": 3.0, "low": 2.0, "high": 4.0, "details": {}}, "tstr_labels": auroc}
+    return {
+        "resolution": 64,
+        "epsilon": None,
+        "delta": None,
+        "training_cpu_minutes": 3.0,
+        "classes": ["a"],
+        "told_apart": [True],
+        "ways": ways,
+        "accepted_per_second_core": 5.0,
+        "same_seed_same_bits": True,
+        "blind_guide_leaves_images_unguided": True,
+        "curve": [{"steps": 0} | row(0.4)],
+        "archive": {"images": 10, "lco": checks, "post_hoc": checks},
+    }
+
+
+def test_steering_that_is_no_better_than_its_baselines_misses_its_goals():
+    good = tables.steering_goals("plain", figures(lco=0.8, real=0.75))
+    assert all(goal["met"] for goal in good.values())
+    poor = tables.steering_goals("plain", figures(lco=0.5, rejection=0.5, real=0.75))
+    assert not poor["plain_judge_hits_low_end_above_rejection"]["met"]
+    caricatures = tables.steering_goals("plain", figures(lco=1.0, real=0.75))
+    assert not caricatures["plain_over_optimisation_above_real"]["met"]
+    fooled = tables.steering_goals("plain", figures(lco=0.8, pixels=0.8))
+    assert not fooled["plain_pixel_attack_high_end_below_lco"]["met"]
+
+
+def test_the_page_has_a_row_for_every_way():
+    page = "\n".join(tables.lines("Without privacy", figures(lco=0.8)))
+    assert all(words in page for words in tables.WAYS.values())
+
+
+@pytest.fixture
+def parts(monkeypatch, tmp_path):
+    """Two parts that count how often they are measured, one with images."""
+    asked = []
+
+    def part(name):
+        def measure(*, quick, note):
+            asked.append((name, quick))
+            drawn = {"sheets": {"normal": torch.zeros(3, 1, 8, 8)}} if name == "plain" else {}
+            return {"value": 0.5} | drawn
+
+        return SimpleNamespace(
+            measure=measure,
+            goals=lambda found: {f"{name}_goal": reference.goal(0.9, found["value"])},
+            page=lambda found: [f"## {name}", "", f"{found['value']}"],
+        )
+
+    monkeypatch.setattr(reference, "PARTS", ("plain", "throughput"))
+    monkeypatch.setattr(reference, "part", part)
+    monkeypatch.setattr(reference, "HOME", tmp_path / "reference")
+    monkeypatch.setattr(reference, "KEPT", tmp_path / "measured")
+    return SimpleNamespace(asked=asked, home=tmp_path / "reference")
+
+
+def test_the_record_is_written_with_page_and_contact_sheet_and_not_measured_twice(parts, capsys):
+    command.main(["--write"])
+    command.main(["--write"])
+    assert parts.asked == [("plain", False), ("throughput", False)]
+    record = json.loads((parts.home / "pggan_lco.json").read_text())
+    assert set(record) == {"command", "versions", "hardware", "date", "figures", "goals"}
+    assert record["goals"]["plain_goal"]["met"] is False
+    assert "**no**" in (parts.home / "pggan_lco.md").read_text()
+    with Image.open(parts.home / "pggan_lco.png") as sheet:
+        assert sheet.size == (3 * (8 * 2 + 2), 8 * 2 + 18)
+    assert "plain_goal" in capsys.readouterr().out.splitlines()[-1]
+
+
+@pytest.mark.parametrize("option", ["--quick", "--only=plain"])
+def test_a_part_of_a_run_is_never_recorded(parts, option):
+    with pytest.raises(SystemExit):
+        command.main(["--write", option])
+    assert not parts.home.exists()
