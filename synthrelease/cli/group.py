@@ -36,6 +36,7 @@ VERBS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
         "Judge",
         (
             ("audit", "Audit a run, or any synthetic folder against a real one."),
+            ("reader-study", "Let people tell real from synthetic: write a blinded study, score the answers."),
             ("explain", "What a check of the audit asks, how, and what it does not see."),
             ("run", "Train, sample and audit in one go."),
             ("demo", "The whole job on simulated patients, in minutes."),
