@@ -23,6 +23,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--quick", action="store_true", help="small sets: under a minute; figures show that it runs, no more"
     )
+    made.add_argument(
+        "--short", action="store_true", help="one seed a fit and 64 px alone: a third of the time, and the page says so"
+    )
     made.add_argument("--only", choices=reference.PARTS, action="append", default=[], help="these parts only")
     made.add_argument("--fresh", action="store_true", help="measure again what the same code has measured before")
     made.add_argument("--write", action="store_true", help="write audits/reference/uld.json, .md and .png")
@@ -41,8 +44,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     def note(text: str) -> None:
         print(f"{time.monotonic() - began:5.0f} s  {text}", file=sys.stderr, flush=True)
 
-    figures = {name: reference.measured(name, quick=options.quick, fresh=options.fresh, note=note) for name in names}
-    record = reference.result(figures, command=command)
+    figures = {
+        name: reference.measured(name, quick=options.quick, short=options.short, fresh=options.fresh, note=note)
+        for name in names
+    }
+    record = reference.result(figures, command=command, short=options.short)
     if options.write:
         note("pictures")
         reference.write(record, reference.pictures(names, quick=False))

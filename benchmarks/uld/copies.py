@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.uld import retrieval
 from benchmarks.uld.pastes import PASTES, SEED, World, world
 from benchmarks.uld.ways import CHECK, GLOBAL, PLAIN, Way, ways
 from synthrelease.audit.copies import FusedCopyTest
@@ -59,14 +60,18 @@ def _leaning(matches: Mapping[str, Matches]) -> float:
     return float(np.mean((train > other) + 0.5 * (train == other)))
 
 
-FULL = {64: (200, 200, 400, 60), 128: (120, 120, 200, 50)}
+FULL = {64: (150, 150, 300, 50), 128: (100, 100, 160, 50)}
 QUICK = (60, 60, 60, 20)
 
 
-def measure(*, quick: bool, note: Callable[[str], None]) -> dict[str, Any]:
+def measure(*, quick: bool, short: bool, note: Callable[[str], None]) -> dict[str, Any]:
     """Figures of every world and way."""
     figures: dict[str, Any] = {"worlds": {}, "left_out": {}}
-    plan = [("phantom", 64)] if quick else [(s, side) for side in (64, 128) for s in ("phantom", "pediatric")]
+    plan = (
+        [("phantom", 64)]
+        if quick
+        else [(s, side) for side in (64, 128)[: 1 if short else None] for s in ("phantom", "pediatric")]
+    )
     for source, side in plan:
         key = f"{source}, {side} px"
         try:
@@ -84,6 +89,8 @@ def measure(*, quick: bool, note: Callable[[str], None]) -> dict[str, Any]:
             note(f"copies: {key}: {name}: {rows[name]['cpu_seconds']} s")
         roles = (len(given.train), len(given.holdout), len(given.synthetic), given.plants)
         figures["worlds"][key] = {"roles": roles, "ways": rows}
+    note("copies: sources named")
+    figures["named"] = retrieval.measure(quick=quick)
     return figures
 
 
@@ -110,7 +117,7 @@ def goals(figures: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
                 theirs = rows[other]["recall_at_family_5_percent"]
                 lead = min(ours[paste] - theirs[paste] for paste in WANTED)
                 at_least(f"copies/{key}/lead over {other}", 0.0, lead)
-    return found
+    return found | retrieval.goals(figures["named"])
 
 
 def page(figures: Mapping[str, Any]) -> list[str]:
@@ -138,4 +145,4 @@ def page(figures: Mapping[str, Any]) -> list[str]:
             lines.append("| " + " | ".join([name, *cells]) + " |")
         lines.append("")
     lines += [f"- left out: {what}: {why}" for what, why in figures["left_out"].items()]
-    return lines
+    return [*lines, *retrieval.page(figures["named"])]

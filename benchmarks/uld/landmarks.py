@@ -20,6 +20,7 @@ from benchmarks.audit_power.worlds import cache_folder
 from benchmarks.uld.chests import Chests, Points, children, phantoms, posed
 from benchmarks.uld.reference import code_digest
 from synthrelease.errors import UnsuitableData
+from synthrelease.features.patches import LEAST_CONTRAST
 from synthrelease.features.uld.averaging import sliding
 from synthrelease.features.uld.fitting import Recipe, fit
 from synthrelease.features.uld.landmarks import BATCH, WINDOW, at_points, peaks, similarity
@@ -33,17 +34,20 @@ FloatArray = npt.NDArray[np.float32]
 Answer = Callable[[Chests, Chests], Points]
 
 SEEDS = (1, 2, 3)
-STEPS = 400
-SUPPORTS, QUERIES = 8, 150
+STEPS = 150
+SUPPORTS, QUERIES = 6, 120
 TEMPLATES = (9, 13, 17, 25)
 WITHIN = 4.0
+WANTED_WITHIN = 0.85
+"""Share of errors of at most 4 px on posed phantoms with one support; and twice what the best template reaches."""
+
 POSES = ("as taken", "posed")
 TAKEN, POSED = POSES
 BASELINES = ("copied place", *(f"template {width} px" for width in TEMPLATES), "untrained network")
 FITTED, PUBLIC = "fitted to strangers of the kind", "public encoder"
 
 
-def measure(*, quick: bool, note: Callable[[str], None]) -> dict[str, Any]:
+def measure(*, quick: bool, short: bool, note: Callable[[str], None]) -> dict[str, Any]:
     """Errors by source, pose and method, and what each seed and support alone gives."""
     figures: dict[str, Any] = {"window": WINDOW, "steps": STEPS, "sources": {}}
     for name in ("phantom",) if quick else ("pediatric", "phantom"):
@@ -53,8 +57,8 @@ def measure(*, quick: bool, note: Callable[[str], None]) -> dict[str, Any]:
             figures["sources"][name] = {"not_run": str(missing)}
             continue
         methods = baselines(quick=quick)
-        if not quick:
-            for seed in SEEDS:
+        if not quick and name != "phantom":  # the public encoder was fitted to phantoms
+            for seed in SEEDS[: 1 if short else None]:
                 note(f"landmarks: fitting to {len(fitting)} {name} chests, seed {seed}")
                 methods.setdefault(FITTED, []).append(by_network(fitted(name, fitting, seed)))
         methods[PUBLIC] = [by_network(public_encoder("landmarks").network)]  # type: ignore[arg-type]
@@ -154,12 +158,12 @@ def by_template(shown: Chests, seen: Chests, width: int) -> Points:
         windows = torch.stack([image[r : r + width, c : c + width].flatten() for r, c in points])
         templates.append(functional.normalize(windows - windows.mean(dim=1, keepdim=True), dim=1))
     # Windows without mean at unit length: their products add up over supports, so supports can be added first.
-    template, found = torch.stack(templates).sum(dim=0), []
-    for image in padded(seen.images):
-        windows = functional.unfold(image[None], width)[0]
-        mean = windows.mean(dim=0)
-        spread = ((windows**2).sum(dim=0) - width**2 * mean**2).clamp(min=1e-6).sqrt()
-        found.append((template @ windows / spread).view(1, -1, *seen.images.shape[-2:]))
+    template, found = torch.stack(templates).sum(dim=0).view(-1, 1, width, width), []
+    for images in padded(seen.images).split(BATCH):
+        mean, square = (functional.avg_pool2d(x, width, 1) for x in (images, images**2))
+        # Where nothing is to be seen, rounding would be the best match.
+        spread = width * (square - mean**2).clamp(min=LEAST_CONTRAST**2).sqrt()
+        found.append(functional.conv2d(images, template) / spread)
     return np.asarray(peaks(torch.cat(found)).double().numpy())
 
 
@@ -182,7 +186,7 @@ def errors(found: Sequence[Sequence[Points]], seen: Chests) -> dict[str, Any]:
 
 
 def goals(figures: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """On posed images, the worst seed is better than the best of the baselines."""
+    """On posed images, the worst seed is better than the best of the baselines; on phantoms, errors are small."""
     reached: dict[str, dict[str, Any]] = {}
     for name, found in figures["sources"].items():
         if POSED not in found:
@@ -194,6 +198,14 @@ def goals(figures: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
             worst = max(found[POSED][method]["median_px_by_seed"])
             goal = {"goal": best, "value": worst, "met": worst < best, "direction": "at most"}
             reached[f"landmarks_posed_{name}_{key}_below_best_baseline_px"] = goal
+    posed_phantoms = figures["sources"].get("phantom", {}).get(POSED, {})
+    if posed_phantoms:
+        share = posed_phantoms[PUBLIC]["within_4_px"]
+        templates = max(posed_phantoms[f"template {width} px"]["within_4_px"] for width in TEMPLATES)
+        for key, wanted in (("", WANTED_WITHIN), ("_twice_template", 2 * templates)):
+            reached[f"landmarks_posed_phantom_within_4_px{key}"] = {
+                "goal": wanted, "value": share, "met": share >= wanted, "direction": "at least",
+            }  # fmt: skip
     return reached
 
 

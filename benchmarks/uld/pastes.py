@@ -82,6 +82,13 @@ def blur(images: FloatArray, rng: np.random.Generator) -> FloatArray:
     return np.asarray(gaussian_filter(images, (0, 0, 0.7, 0.7), mode="nearest"), dtype=np.float32)
 
 
+def altered(images: FloatArray, rng: np.random.Generator) -> FloatArray:
+    """Turned by 4 degrees, of another gain, blurred and noisy."""
+    for change in (geometry.rotate(4), grey.gain, blur, grey.noise(2)):
+        images = change(images, rng)
+    return images
+
+
 @dataclass(frozen=True)
 class Paste:
     """What is done to a piece: changed, moved by up to 8 px, mirrored with its place; soft at the rim like a lesion."""

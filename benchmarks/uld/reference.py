@@ -28,8 +28,8 @@ class Part(Protocol):
 
     NAME: str
 
-    def measure(self, *, quick: bool, note: Callable[[str], None]) -> dict[str, Any]:
-        """Figures, as JSON values."""
+    def measure(self, *, quick: bool, short: bool, note: Callable[[str], None]) -> dict[str, Any]:
+        """Figures, as JSON values; ``quick``: to see that it runs, ``short``: one seed and 64 px."""
         ...
 
     def goals(self, figures: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -47,14 +47,14 @@ def part(name: str) -> Part:
     return module  # type: ignore[no-any-return]
 
 
-def measured(name: str, *, quick: bool, fresh: bool, note: Callable[[str], None]) -> dict[str, Any]:
+def measured(name: str, *, quick: bool, short: bool, fresh: bool, note: Callable[[str], None]) -> dict[str, Any]:
     """Figures of a part; what an earlier full run of the same code measured is not measured again."""
-    kept = cache_folder() / f"uld-{name}-{code_digest(name)}.json"
+    kept = cache_folder() / f"uld-{name}-{'short-' if short else ''}{code_digest(name)}.json"
     if kept.is_file() and not quick and not fresh:
         note(f"{name}: measured before by the same code")
         found: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8"))
         return found
-    figures = part(name).measure(quick=quick, note=note)
+    figures = part(name).measure(quick=quick, short=short, note=note)
     if not quick:
         atomic_write_json(kept, figures)
     return figures
@@ -74,7 +74,7 @@ def code_digest(name: str) -> str:
     return whole.hexdigest()[:12]
 
 
-def result(figures: Mapping[str, Any], *, command: str) -> dict[str, Any]:
+def result(figures: Mapping[str, Any], *, command: str, short: bool) -> dict[str, Any]:
     """Everything that was measured, with what is needed to judge it."""
     goals = {goal: value for name, found in figures.items() for goal, value in part(name).goals(found).items()}
     return {
@@ -82,6 +82,7 @@ def result(figures: Mapping[str, Any], *, command: str) -> dict[str, Any]:
         "versions": {name: version(name) for name in ("synthrelease", "numpy", "torch")},
         "hardware": f"{os.cpu_count()} cores, {processor()}, no GPU used",
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+        "short": short,
         "figures": dict(figures),
         "goals": goals,
     }
@@ -97,6 +98,12 @@ def page(record: Mapping[str, Any]) -> str:
         "tells people apart at the same place. Neither can do the other's work; the first table shows it.",
         "",
     ]
+    if record["short"]:
+        lines += [
+            "**A short run**: one seed of every fit, so that nothing is said of how seeds differ, and copied pieces at 64 px "
+            "alone. Without `--short` the command measures three seeds and 128 px too.",
+            "",
+        ]
     for name, figures in record["figures"].items():
         lines += [*part(name).page(figures), ""]
     lines += ["## Goals", "", "| goal | wanted | reached | met |", "|---|---|---|---|"]

@@ -42,8 +42,9 @@ MOST_GROWTH_MIB = 64.0
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def measure(*, quick: bool, note: Callable[[str], None]) -> dict[str, Any]:
+def measure(*, quick: bool, short: bool, note: Callable[[str], None]) -> dict[str, Any]:
     """Figures of fitting, embedding, searching and memory."""
+    del short
     torch.set_num_threads(1)
     found: dict[str, Any] = {"fit": {}, "embed": {}}
     steps = 2 if quick else 12

@@ -15,13 +15,14 @@ from torch import Tensor
 
 from synthrelease.errors import IntegrityError
 from synthrelease.generators.diffusion.model import DiffusionGenerator
-from synthrelease.generators.drai import model as drai
+from synthrelease.generators.drai.model import DraiGenerator
+from synthrelease.generators.drai.settings import on_real_images as drai_on_real_images
 from synthrelease.generators.moments.model import MomentsGenerator
 from synthrelease.generators.pggan.model import PgganGenerator, guide_notes, on_real_images
 from synthrelease.generators.protocol import Generator, Spec
 from synthrelease.policy.findings import finding_names
 from synthrelease.policy.schema import GeneratorSettings, Policy
-from synthrelease.records.files import atomic_write_bytes, atomic_write_json, read_json
+from synthrelease.records.files import atomic_write_bytes, atomic_write_json, canonical_json, read_json
 
 Notes = tuple[tuple[str, str], ...]
 WEIGHTS = "generator.safetensors"
@@ -52,7 +53,7 @@ GENERATORS: tuple[Entry, ...] = (
     Entry("moments", MomentsGenerator, MomentsGenerator.from_state, lambda settings: ()),
     Entry("diffusion", DiffusionGenerator, DiffusionGenerator.from_state, lambda settings: ("denoiser",)),
     Entry("pggan", PgganGenerator, PgganGenerator.from_state, on_real_images, guide_notes),
-    Entry("drai", drai.DraiGenerator, drai.DraiGenerator.from_state, drai.on_real_images),
+    Entry("drai", DraiGenerator, DraiGenerator.from_state, drai_on_real_images),
 )
 
 
@@ -108,7 +109,8 @@ def load_generator(folder: Path) -> Generator:
     except OSError as error:
         raise IntegrityError(f"{WEIGHTS} is missing", fix=fix) from error
     try:
-        settings: GeneratorSettings = TypeAdapter(GeneratorSettings).validate_python(manifest["settings"])
+        # As JSON: settings are strict about types, and a tuple of theirs was kept as a list.
+        settings: GeneratorSettings = TypeAdapter(GeneratorSettings).validate_json(canonical_json(manifest["settings"]))
         spec = Spec(**manifest["spec"])
         digest = manifest["tensors"]
     except (KeyError, TypeError, ValidationError) as error:

@@ -76,11 +76,10 @@ def private_steps_are_paid_once(policy: Policy) -> Iterator[Breach]:
             "must be 1 when privacy.mode is private: each step reads real images and is paid for; raise "
             "generator.predictor_rate instead",
         )
-    if generator.penalty_weight:
+    if generator.penalty_weight and generator.penalty_on == "real":
         yield (
-            ("generator", "penalty_weight"),
-            "must be 0 when privacy.mode is private: the penalty is taken on some images of a batch only; clipping and "
-            "noise hold the critics down",
+            ("generator", "penalty_on"),
+            "must be generated when privacy.mode is private: of real images the penalty is taken on some of a batch only",
         )
 
 

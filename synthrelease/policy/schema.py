@@ -250,25 +250,30 @@ class PgganGenerator(Stepped):
 
     name: Literal["pggan"]
     learning_rate: float = Field(2e-3, gt=0, lt=1, description="Adam step size, plain and warm-up")
-    private_learning_rate: float = Field(1e-3, gt=0, lt=1, description="Adam step size of private steps")
+    private_learning_rate: float = Field(2e-3, gt=0, lt=1, description="Adam step size of private steps")
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = Field(
-        0.995, description="decay of the averaged weights used to sample"
+        0.998, description="decay of the averaged weights used to sample"
     )
+    batch: int = Field(16, ge=1, le=4096, description="images per plain or warm-up step")
     latent: int = Field(64, ge=4, le=1024, description="dimensions of the latent")
-    width: int = Field(64, ge=8, le=512, description="channels of the coarse scales; finer ones have fewer")
+    width: int = Field(32, ge=8, le=512, description="channels of the coarse scales; finer ones have fewer")
     loss: Literal["softplus", "wgan_gp"] = Field(
         "softplus",
         description="softplus: non-saturating, with R1; wgan_gp: Wasserstein with gradient penalty and drift",
     )
     penalty_weight: float = Field(
-        1.0, ge=0, le=1000, description="of R1 or of the gradient penalty; 0: none, and cheap under privacy"
+        0.1,
+        ge=0,
+        le=1000,
+        description="of R1 at real pictures, or, without minibatch_stddev, at generated ones, where it costs no privacy; or of "
+        "the gradient penalty",
     )
     minibatch_stddev: bool = Field(
         True, description="the critic sees how much a batch varies; only without a privacy claim"
     )
     critic_steps: int = Field(1, ge=1, le=100, description="steps of the critic for each of the generator")
     private_critic_steps: int = Field(
-        10, ge=1, le=1000, description="the same in private steps, where the critic needs many against the noise"
+        2, ge=1, le=1000, description="the same in private steps, where the critic may need more against the noise"
     )
     fade_share: float = Field(0.5, ge=0, le=1, description="share of each scale's steps in which it is faded in")
     guide: str = Field(
@@ -288,33 +293,28 @@ class DraiGenerator(Stepped):
     """Content (what the class says) and style (the rest) apart, by dual adversarial inference."""
 
     name: Literal["drai"]
+    batch: int = Field(16, ge=1, le=4096, description="images per plain or warm-up step")
     learning_rate: float = Field(1e-3, gt=0, lt=1, description="Adam step size, plain and warm-up")
     private_learning_rate: float = Field(5e-4, gt=0, lt=1, description="Adam step size of private steps")
-    ema_decay: Annotated[float, Field(ge=0, lt=1)] = Field(
-        0.995, description="decay of the averaged weights used to sample"
-    )
+    ema_decay: Annotated[float, Field(ge=0, lt=1)] = Field(0.995, description="decay of the averaged weights")
     content: int = Field(16, ge=2, le=512, description="dimensions of the content")
     style: int = Field(16, ge=2, le=512, description="dimensions of the style")
     width: int = Field(32, ge=8, le=512, description="channels of the finest grid")
     cycle: Literal["image", "latent"] = Field(
         "image",
-        description="image: a real image is drawn again from its codes; latent: codes are read again from a generated "
-        "image, a departure from the paper that keeps real images from the generator",
+        description="image: real image to codes and back; latent: codes to image and back, no real one (a departure)",
     )
-    cycle_weight: float = Field(4.0, ge=0, le=1000, description="weight of the cycle")
-    code_weight: float = Field(0.02, ge=0, le=100, description="pull of inferred codes to their prior laws")
+    cycle_weight: float = Field(10.0, ge=0, le=1000, description="weight of the cycle")
+    code_weight: float = Field(0.003, ge=0, le=100, description="pull of inferred codes to their prior laws")
     conditioning_weight: float = Field(0.02, ge=0, le=100, description="pull of each class's contents to a normal law")
     reversal_weight: float = Field(1.0, ge=0, le=100, description="gradient reversal between the codes; 0: none")
-    predictor_steps: int = Field(5, ge=1, le=20, description="steps of the reversal's predictors for each of the encoder")
+    predictor_steps: int = Field(5, ge=1, le=20, description="steps of the predictors to one of the encoder")
     predictor_rate: float = Field(1.0, gt=0, le=100, description="the predictors' learning rate, over the others'")
     self_supervision_weight: float = Field(1.0, ge=0, le=100, description="of transformed images; 0: none")
-    transforms: tuple[Transform, ...] = Field(
-        ("rotate", "shift", "zoom", "exposure"), description="transforms that keep what the classes of this cohort say"
-    )
-    label_tells: tuple[Aspect, ...] = Field(
-        (), description="what the classes tell of, so that no transform may change it: side, size of a lesion, ..."
-    )
-    penalty_weight: float = Field(1.0, ge=0, le=1000, description="R1 of the critics; 0 under a privacy claim")
+    transforms: tuple[Transform, ...] = Field(("rotate", "shift", "zoom", "exposure"), description="keep the content")
+    label_tells: tuple[Aspect, ...] = Field((), description="what the classes tell of, so that no transform changes it")
+    penalty_weight: float = Field(0.05, ge=0, le=1000, description="squared slope of the critics; 0: none")
+    penalty_on: Literal["real", "generated"] = Field("real", description="where; generated: at no cost of privacy")
 
 
 GeneratorSettings = Annotated[

@@ -29,7 +29,7 @@ from synthrelease.features.uld.sources import StoreSource
 from synthrelease.policy.loader import load_policy
 from synthrelease.policy.schema import CohortSettings
 from synthrelease.policy.shipped import shipped_file
-from synthrelease.records.files import atomic_write_json, read_json
+from synthrelease.records.files import atomic_write_json, read_json, sweep_partials
 from synthrelease.training.exclusive import alone_with
 from synthrelease.workflow.desk import Desk, threads
 
@@ -109,7 +109,7 @@ def fit_features(desk: Desk, wanted: Wanted, *, resume: bool) -> dict[str, Any]:
         UnsuitableData: The cohort holds too little that can be read, or the disk refuses.
         Interrupted: Control-C; ``resume`` goes on with the same result.
     """
-    require_place(wanted)
+    require_place(wanted, resume=resume)
     if wanted.cohort is None and (wanted.mode != "within" or (wanted.side, wanted.steps, wanted.policy) != (None,) * 3):
         raise UsageError(
             "the public encoder has one recipe, so that everybody gets the same",
@@ -121,8 +121,10 @@ def fit_features(desk: Desk, wanted: Wanted, *, resume: bool) -> dict[str, Any]:
     with alone_with(wanted.folder), _kept(wanted), threads(computing):
         encoder, seen = _public(desk, wanted) if wanted.cohort is None else _private(desk, wanted, wanted.cohort)
         desk.progress.stage("writing the encoder")
-        _require_free(wanted.out)
-        encoder.save(wanted.out)
+        written = resume and wanted.out.is_file() and wanted.out.read_bytes() == encoder.to_bytes()
+        if not written:  # else it was killed between the last write and the end
+            _require_free(wanted.out)
+            encoder.save(wanted.out)
         if encoder.provenance.kind != "public":
             wanted.out.chmod(0o600)
     shutil.rmtree(wanted.folder, ignore_errors=True)
@@ -144,8 +146,8 @@ def described(encoder: Encoder) -> dict[str, Any]:
     }
 
 
-def require_place(wanted: Wanted) -> None:
-    """The encoder's file is new and lies where nothing leaves the house from.
+def require_place(wanted: Wanted, *, resume: bool = False) -> None:
+    """The encoder's file is new, or left by the fit to ``resume``, and lies where nothing leaves the house from.
 
     Raises:
         UsageError: It exists, is no .safetensors, or lies in a release, an archive or the private cohort itself.
@@ -153,7 +155,8 @@ def require_place(wanted: Wanted) -> None:
     out = wanted.out
     if out.suffix != ".safetensors":
         raise UsageError(f"--out {out.name} is no .safetensors file", fix="Name it FILE.safetensors.")
-    _require_free(out)
+    if not (resume and (wanted.folder / REQUEST).is_file()):
+        _require_free(out)
     if wanted.cohort is not None and not wanted.cohort.exists():
         raise UsageError("the cohort folder is not there", fix="Check --cohort.")
     if wanted.cohort is not None and out.resolve().is_relative_to(wanted.cohort.resolve()):
@@ -180,6 +183,8 @@ def _request(desk: Desk, wanted: Wanted, *, resume: bool) -> int:
     note = wanted.folder / REQUEST
     if not resume:
         if wanted.folder.exists():
+            sweep_partials(wanted.folder)  # of one that was killed before it was noted
+        if wanted.folder.exists() and any(wanted.folder.iterdir()):
             raise UsageError(
                 f"an interrupted fit of {wanted.out.name} lies there",
                 fix=f"Go on with --resume, or remove {wanted.folder}.",

@@ -57,23 +57,27 @@ def of_encoder(scores: Tensor) -> Tensor:
     return functional.softplus(scores[:, [STYLE, CONTENT]]).sum(dim=1)
 
 
-def slope_penalty(forward: Forward, inputs: Inputs, rows: int, weight: float) -> Tensor:
-    """weight / 2 times the squared slope of the real pairs' scores at the first ``rows`` examples: (rows,).
+def slope_penalty(forward: Forward, pairs: Inputs, weight: float) -> Tensor:
+    """weight / 2 times the squared slope of the four scores together, with respect to picture and codes: (N,).
 
-    R1 (Mescheder, Geiger, Nowozin, ICML 2018) on the four scores together, with respect to picture and codes: a critic
-    that is steep in a code tells inferred from generated pairs by the code's scale alone.
+    R1 (Mescheder, Geiger, Nowozin, ICML 2018) where pairs are real, R2 where they are generated; near the goal the two are
+    the same. A critic that is steep in a code tells inferred from generated pairs by the code's scale alone, so codes count
+    like pixels.
+
+    Args:
+        forward: The critics.
+        pairs: picture (N, 1 + K, H, W), labels (N,), style (N, style), content (N, content).
+        weight: Of the penalty.
     """
-    labels = inputs["labels"][:rows]
+    labels = pairs["labels"]
 
-    def real(pictures: Tensor, style: Tensor, content: Tensor) -> Tensor:
-        scores = forward(pictures, labels, labels, style, content)
+    def scored(picture: Tensor, style: Tensor, content: Tensor) -> Tensor:
+        scores = forward(picture, labels, labels, style, content)
         return scores[:, [PICTURE, CLASS, STYLE, CONTENT]].sum(dim=1)
 
-    at = tuple(inputs[name][:rows] for name in ("real", "style", "content"))
-    scores, back = vjp(real, *at)
-    slopes = back(torch.ones_like(scores))
-    squared: Tensor = sum(slope.flatten(1).square().sum(dim=1) for slope in slopes)
-    return 0.5 * weight * squared
+    scores, back = vjp(scored, pairs["picture"], pairs["style"], pairs["content"])
+    squared = [slope.flatten(1).square().sum(dim=1) for slope in back(torch.ones_like(scores))]
+    return 0.5 * weight * torch.stack(squared).sum(dim=0)
 
 
 def divergence(q: Gaussian, p: Gaussian | None = None) -> Tensor:

@@ -20,7 +20,7 @@ synthesis", ICCV 2019. Weights, layers and the pull of codes to their priors are
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal, Protocol, Self
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +31,7 @@ from synthrelease.generators.drai import losses, reversal
 from synthrelease.generators.drai.diagnostics import diagnose
 from synthrelease.generators.drai.discriminators import Critics
 from synthrelease.generators.drai.networks import Codes, Encoder, Painter, gaussian
+from synthrelease.generators.drai.settings import DraiSettings, on_real_images, predictor_names
 from synthrelease.generators.drai.transforms import transformed
 from synthrelease.generators.protocol import Batch, Forward, Inputs, Player, Spec
 
@@ -40,54 +41,6 @@ PENALISED = 4
 """The penalty is taken on one in so many pictures of a batch, and weighs so many times as much."""
 CHUNK = 64
 """Pictures painted together while sampling. Fixed, since another size may change the last bits."""
-
-
-class DraiSettings(Protocol):
-    """The settings that the networks and their losses need."""
-
-    @property
-    def content(self) -> int: ...
-    @property
-    def style(self) -> int: ...
-    @property
-    def width(self) -> int: ...
-    @property
-    def cycle(self) -> Literal["image", "latent"]: ...
-    @property
-    def cycle_weight(self) -> float: ...
-    @property
-    def code_weight(self) -> float: ...
-    @property
-    def conditioning_weight(self) -> float: ...
-    @property
-    def reversal_weight(self) -> float: ...
-    @property
-    def predictor_steps(self) -> int: ...
-    @property
-    def predictor_rate(self) -> float: ...
-    @property
-    def self_supervision_weight(self) -> float: ...
-    @property
-    def transforms(self) -> tuple[str, ...]: ...
-    @property
-    def penalty_weight(self) -> float: ...
-    @property
-    def batch(self) -> int: ...
-    @property
-    def seed(self) -> int: ...
-
-
-def on_real_images(settings: DraiSettings) -> tuple[str, ...]:
-    """Names of the players that see real images, in the order in which they are stepped."""
-    cycle = ("generator",) if settings.cycle == "image" and settings.cycle_weight else ()
-    return ("critics", *_predictor_names(settings), "encoder", *cycle)
-
-
-def _predictor_names(settings: DraiSettings) -> tuple[str, ...]:
-    """A player for each step of the predictors; all step one network."""
-    if not settings.reversal_weight:
-        return ()
-    return ("predictors", *(f"predictors_{turn}" for turn in range(2, settings.predictor_steps + 1)))
 
 
 def pictures(batch: Batch) -> Tensor:
@@ -113,6 +66,7 @@ class DraiGenerator:
         self.spec = spec
         self._settings = settings
         self._share = 1.0
+        self._infers = True
         channels, sizes = 1 + spec.segments, {"style": settings.style, "content": settings.content}
         shape = (channels, spec.resolution, settings.width)
         with torch.random.fork_rng(devices=()):
@@ -130,6 +84,7 @@ class DraiGenerator:
             IntegrityError: A tensor is missing or has another shape.
         """
         generator = cls(spec, settings)
+        generator._infers = False
         try:
             generator.painter.load_state_dict(dict(state))
         except RuntimeError as error:
@@ -159,7 +114,7 @@ class DraiGenerator:
             sees_real=True,
             draw=self._real_pairs,
             loss=self._critics_loss,
-            generated=lambda rng: losses.critics_on_made(self._judged(self._made(rng, still=True))).mean(),
+            generated=self._on_made,
             betas=BETAS,
             averaged=False,
         )
@@ -174,7 +129,7 @@ class DraiGenerator:
                 rate=self._settings.predictor_rate,
                 averaged=False,
             )
-            for name in _predictor_names(self._settings)
+            for name in predictor_names(self._settings)
         )
         latent = self._settings.cycle == "latent" and self._settings.cycle_weight > 0
         encoder = Player(
@@ -245,7 +200,12 @@ class DraiGenerator:
 
         Args:
             batch: Images with masks; classes are not read.
+
+        Raises:
+            ValueError: This generator came back from its tensors, which hold no encoder.
         """
+        if not self._infers:
+            raise ValueError("the encoder is not kept with a generator: infer where it was trained")
         self.encoder.eval()
         with torch.no_grad():
             return self.encoder.codes(self.encoder(pictures(batch)))
@@ -312,7 +272,7 @@ class DraiGenerator:
         with torch.no_grad():
             codes = self.encoder.codes(self.encoder(real))
         return {
-            "real": real,
+            "picture": real,
             "style": codes.style.at(torch.randn(codes.style.mean.shape, generator=rng)),
             "content": codes.content.at(torch.randn(codes.content.mean.shape, generator=rng)),
         }
@@ -328,15 +288,28 @@ class DraiGenerator:
         return {**self._inferred(batch, rng), "labels": batch.labels, "wrong": wrong}
 
     def _critics_loss(self, forward: Forward, inputs: Inputs) -> Tensor:
-        scores = forward(*(inputs[name] for name in ("real", "labels", "wrong", "style", "content")))
+        scores = forward(*(inputs[name] for name in ("picture", "labels", "wrong", "style", "content")))
         loss = losses.critics_on_real(scores, inputs["labels"], inputs["wrong"])
-        weight = self._settings.penalty_weight
-        if not weight:
+        if not self._settings.penalty_weight or self._settings.penalty_on != "real":
             return loss
-        # Rows are treated unlike, which no privacy claim allows; the policy's rules refuse a penalty under one.
-        rows = max(1, len(loss) // PENALISED)
-        penalty = losses.slope_penalty(forward, inputs, rows, weight * len(loss) / rows)
-        return loss + torch.cat([penalty, penalty.new_zeros(len(loss) - rows)])
+        # Rows are treated unlike, which no privacy claim allows; the policy's rules then ask for generated ones.
+        penalty = self._penalty(forward, inputs)
+        return loss + torch.cat([penalty, penalty.new_zeros(len(loss) - len(penalty))])
+
+    def _on_made(self, rng: torch.Generator) -> Tensor:
+        """What the critics learn from a generated batch."""
+        made = self._made(rng, still=True)
+        loss = losses.critics_on_made(self._judged(made)).mean()
+        if not self._settings.penalty_weight or self._settings.penalty_on != "generated":
+            return loss
+        return loss + self._penalty(self.critics, made).sum() / self._settings.batch
+
+    def _penalty(self, forward: Forward, pairs: Inputs) -> Tensor:
+        """Penalties of the first of (N,) pairs, which stand for all."""
+        size = len(pairs["picture"])
+        rows = max(1, size // PENALISED)
+        some = {name: value[:rows] for name, value in pairs.items()}
+        return losses.slope_penalty(forward, some, self._settings.penalty_weight * size / rows)
 
     def _looks(self, batch: Batch, rng: torch.Generator) -> dict[str, Tensor]:
         """Real pictures, their transforms, their classes, and the noise of their codes."""

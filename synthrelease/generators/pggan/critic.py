@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from math import gcd, sqrt
 
 import torch
@@ -48,8 +49,7 @@ class Critic(Growable):
         self.batch_spread = batch_spread
         self.ends = nn.ModuleList(Equalised(nn.Conv2d(channels, inner, 1)) for inner in widths)
         self.blocks = nn.ModuleList(
-            nn.ModuleList([convolution(inner, inner), convolution(inner, outer)])
-            for outer, inner in zip(widths[:-1], widths[1:], strict=True)
+            nn.ModuleList([convolution(inner, inner), convolution(inner, outer)]) for outer, inner in pairwise(widths)
         )
         self.last = convolution(widths[0] + batch_spread, widths[0])
         self.dense = Equalised(nn.Linear(widths[0] * self.sizes[0] ** 2, widths[0]))

@@ -157,11 +157,8 @@ def _solved(judges: _Judges, starts: Tensor, targets: Tensor, rng: torch.Generat
         if len(left) == 0:
             break
         again = _descended(judges, starts[left, attempt], targets[left], rng)
-        solution.calls[left] += again.calls
         solution.restarts[left] = attempt
-        better = again.accepted | (again.shortfall < solution.shortfall[left])
-        for name in ("latents", "pictures", "probabilities", "shortfall", "critic", "accepted"):
-            getattr(solution, name)[left[better]] = getattr(again, name)[better]
+        _improve(solution, again, left)
     return solution
 
 
@@ -190,7 +187,10 @@ def _descended(judges: _Judges, starts: Tensor, targets: Tensor, rng: torch.Gene
             z.detach(), pictures.detach(), told[0].detach().sigmoid(), worst, score,
             torch.zeros_like(active), torch.ones_like(active), accepted,
         )  # fmt: skip
-        best = found if best is None else _kept(best, found, active)
+        if best is None:
+            best = found
+        else:
+            _improve(best, found, active)
         stay = ~reached
         if step == settings.steps or not bool(stay.any()):
             break
@@ -209,13 +209,12 @@ def _descended(judges: _Judges, starts: Tensor, targets: Tensor, rng: torch.Gene
     return _scored(judges, best)
 
 
-def _kept(best: Solution, found: Solution, rows: Tensor) -> Solution:
-    """``best`` with those of its ``rows`` replaced that ``found`` betters."""
+def _improve(best: Solution, found: Solution, rows: Tensor) -> None:
+    """Replace those ``rows`` of ``best`` that ``found``, one row for each of them, betters; count its calls."""
     best.calls[rows] += found.calls
     better = found.accepted | (found.shortfall < best.shortfall[rows])
     for name in ("latents", "pictures", "probabilities", "shortfall", "critic", "accepted"):
         getattr(best, name)[rows[better]] = getattr(found, name)[better]
-    return best
 
 
 def _scored(judges: _Judges, solution: Solution) -> Solution:

@@ -1,7 +1,7 @@
 """What critic and generator are trained to, and the penalties that keep the critic gentle.
 
     softplus    critic  softplus(-D(x)) + softplus(D(G(z)))      generator  softplus(-D(G(z)))
-                penalty gamma / 2 |grad D(x)|^2 at real pictures (R1)
+                penalty gamma / 2 |grad D(x)|^2 at real pictures (R1) or at generated ones (R2)
     wgan_gp     critic  -D(x) + D(G(z))                          generator  -D(G(z))
                 penalty lambda (|grad D(u)| - 1)^2 at points u between a real picture and a generated one, and
                 drift 0.001 D(x)^2
@@ -9,7 +9,7 @@
 Every function is per example: a real picture's loss depends on that picture alone (and, in the penalty of wgan_gp, on a
 generated one), so that it can be clipped patient by patient.
 
-Sources: Goodfellow et al., NeurIPS 2014 (non-saturating); Mescheder, Geiger, Nowozin, ICML 2018 (R1); Gulrajani et al.,
+Sources: Goodfellow et al., NeurIPS 2014 (non-saturating); Mescheder, Geiger, Nowozin, ICML 2018 (R1 and R2); Gulrajani et al.,
 NeurIPS 2017 (gradient penalty); Karras et al., ICLR 2018, appendix A (drift).
 """
 
@@ -53,14 +53,14 @@ def squared_slopes(forward: Forward, at: Tensor) -> Tensor:
         forward: (N, C, H, W) -> (N,) scores.
         at: (N, C, H, W) where the slope is taken.
     """
-    scores, back = vjp(forward, at)
+    scores, back, *_ = vjp(forward, at)
     (gradient,) = back(torch.ones_like(scores))
     squared: Tensor = gradient.square().sum(dim=(1, 2, 3))
     return squared
 
 
 def r1(forward: Forward, real: Tensor, weight: float, resolution: int) -> Tensor:
-    """gamma / 2 |grad D(x)|^2 (N,), of the slope with respect to the picture at full resolution.
+    """gamma / 2 |grad D(x)|^2 (N,), of the slope with respect to the picture at full resolution; R2 at generated pictures.
 
     A critic of a coarse scale is the same function of the full picture as its mean over blocks of pixels: each pixel of a
     block of b then moves it by 1/b of what the coarse pixel does. Without this a coarse critic would be held down b times
@@ -68,7 +68,7 @@ def r1(forward: Forward, real: Tensor, weight: float, resolution: int) -> Tensor
 
     Args:
         forward: (N, C, h, w) -> (N,) scores.
-        real: (N, C, h, w), what the critic sees.
+        real: (N, C, h, w), what the critic sees; generated pictures for R2.
         weight: gamma.
         resolution: H of the full picture.
     """

@@ -10,6 +10,7 @@ Source: Karras, Aila, Laine, Lehtinen, "Progressive growing of GANs", ICLR 2018,
 
 from __future__ import annotations
 
+from itertools import pairwise
 from math import sqrt
 
 import torch
@@ -131,8 +132,7 @@ class Painter(Growable):
         self.start = Equalised(nn.Linear(latent, widths[0] * self.sizes[0] ** 2), GAIN / 4.0)
         self.first = convolution(widths[0], widths[0])
         self.blocks = nn.ModuleList(
-            nn.ModuleList([convolution(outer, inner), convolution(inner, inner)])
-            for outer, inner in zip(widths[:-1], widths[1:], strict=True)
+            nn.ModuleList([convolution(outer, inner), convolution(inner, inner)]) for outer, inner in pairwise(widths)
         )
         self.ends = nn.ModuleList(Equalised(nn.Conv2d(inner, channels, 1), 1.0) for inner in widths)
         self.grow(self.stage)

@@ -164,7 +164,7 @@ def played(predictor_steps: int, *, reversed_: bool = True, seed: int = 0) -> fl
     encoder, decoder = torch.nn.Linear(8, 12), torch.nn.Linear(12, 8)
     maker = torch.optim.Adam([*encoder.parameters(), *decoder.parameters()], lr=5e-3)
     teller = torch.optim.Adam(predictors.parameters(), lr=5e-3)
-    for step in range(400):
+    for step in range(250):
         for _ in range(predictor_steps):
             codes = encoder(torch.randn(64, 8)).detach()
             teller.zero_grad()
@@ -175,7 +175,7 @@ def played(predictor_steps: int, *, reversed_: bool = True, seed: int = 0) -> fl
         loss = 5 * (decoder(codes) - x).abs().mean()
         if reversed_:
             still = reversal.reversed_errors(predictors, codes[:, :6], codes[:, 6:]).mean()
-            loss = loss + reversal.ramp(step / 200) * still
+            loss = loss + reversal.ramp(step / 125) * still
         maker.zero_grad()
         loss.backward()
         maker.step()

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from synthrelease.errors import IntegrityError, PolicyError
-from synthrelease.generators.drai.model import DraiGenerator, on_real_images, pictures
+from synthrelease.generators.drai.model import DraiGenerator, pictures
+from synthrelease.generators.drai.settings import on_real_images
 from synthrelease.generators.protocol import Batch, Growing, Player, Spec
 from synthrelease.policy.schema import DraiGenerator as Settings
 from synthrelease.privacy.clipping import patient_gradients
@@ -24,7 +25,7 @@ ROWS = {
     "DAI + self-supervision": {"reversal_weight": 0},
     "DRAI": {},
 }
-PRIVATE = {"predictor_steps": 1, "penalty_weight": 0}
+PRIVATE = {"predictor_steps": 1, "penalty_on": "generated"}
 
 
 def settings(**changes: Any) -> Settings:
@@ -116,6 +117,32 @@ def test_the_penalty_on_some_rows_is_refused_for_private_training() -> None:
 
 
 @pytest.mark.parametrize("name", ["critics", "predictors", "encoder", "generator"])
+def test_the_penalty_on_generated_pictures_holds_the_critics_down_outside_the_patients_losses() -> None:
+    with_penalty, without = (
+        player(DraiGenerator(SMALL, settings(**{**PRIVATE, "penalty_weight": weight})), "critics")
+        for weight in (1.0, 0.0)
+    )
+    assert torch.equal(losses_of(with_penalty, batch()), losses_of(without, batch()))
+    assert with_penalty.generated is not None
+    assert without.generated is not None
+    assert with_penalty.generated(rng()) > without.generated(rng())
+
+
+def test_the_penalty_of_a_part_of_the_batch_weighs_as_much_as_of_all() -> None:
+    with_penalty, without = (
+        player(DraiGenerator(SMALL, settings(penalty_weight=weight)), "critics") for weight in (1.0, 0.0)
+    )
+    one = batch(1)
+    same = Batch(one.images.expand(8, -1, -1, -1), one.masks.expand(8, -1, -1, -1), one.labels.expand(8))
+    rows = with_penalty.draw(same, rng())
+    rows = {name: value[:1].expand_as(value) for name, value in rows.items()}
+    penalty = with_penalty.loss(with_penalty.module, rows) - without.loss(without.module, rows)
+    single = {name: value[:1] for name, value in rows.items()}
+    alone = with_penalty.loss(with_penalty.module, single) - without.loss(without.module, single)
+    torch.testing.assert_close(penalty.mean(), alone[0])
+    assert (penalty[2:] == 0).all()
+
+
 def test_a_patients_gradient_stays_when_all_others_change(name: str) -> None:
     """With what is drawn: codes, wrong classes and transforms of a record may not come from its neighbours either."""
     each = player(DraiGenerator(SMALL, settings(**PRIVATE)), name)
@@ -263,6 +290,8 @@ def test_nothing_of_the_encoder_is_kept_with_the_generator() -> None:
     before = {name: tensor.clone() for name, tensor in generator.state().items()}
     generator.infer(batch())
     assert all(torch.equal(tensor, before[name]) for name, tensor in generator.state().items())
+    with pytest.raises(ValueError, match="the encoder is not kept"):
+        DraiGenerator.from_state(SMALL, settings(), generator.state()).infer(batch())
 
 
 def test_diagnostics_read_no_real_picture_and_see_a_style_that_is_ignored() -> None:

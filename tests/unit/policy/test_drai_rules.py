@@ -78,6 +78,6 @@ def test_self_supervision_without_a_transform_is_refused() -> None:
 
 def test_private_steps_are_paid_once() -> None:
     found = broken(policy(privacy=PRIVATE))
-    assert [line.split(":")[0] for line in found] == ["generator.predictor_steps", "generator.penalty_weight"]
-    assert broken(policy(privacy=PRIVATE, predictor_steps=1, penalty_weight=0)) == []
+    assert [line.split(":")[0] for line in found] == ["generator.predictor_steps", "generator.penalty_on"]
+    assert broken(policy(privacy=PRIVATE, predictor_steps=1, penalty_on="generated")) == []
     assert broken(policy(privacy=PRIVATE, reversal_weight=0, penalty_weight=0)) == []

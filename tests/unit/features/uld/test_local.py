@@ -161,10 +161,12 @@ def test_the_file_gives_the_same_network_back(tmp_path, network):
 
 def naming(network, gallery, probes):
     """Share of probes whose likest window at their middle, searched over shifts of one pixel, is their own."""
-    middle = gallery.shape[-1] // 2
+    middle, reach = gallery.shape[-1] // 2, REACH + 1
+    seen = slice(middle - reach, middle + reach + 1)
     with torch.inference_mode():
-        real = network(torch.from_numpy(gallery))[:, :, middle - 1 : middle + 2, middle - 1 : middle + 2]
-        mine = network(torch.from_numpy(probes))[:, :, middle, middle]
+        inner = (torch.from_numpy(np.ascontiguousarray(images[:, :, seen, seen])) for images in (gallery, probes))
+        real, mine = (network(images)[:, :, REACH:-REACH, REACH:-REACH] for images in inner)
+        mine = mine[:, :, 1, 1]
     like = torch.einsum("md,ndyx->mnyx", mine, real).amax(dim=(2, 3))
     return float((like.argmax(dim=1) == torch.arange(len(probes))).float().mean())
 

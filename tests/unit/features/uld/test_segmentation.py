@@ -116,7 +116,7 @@ def test_cluster_0_finds_what_the_outlines_show_where_it_lies():
     axis = np.arange(16) + 0.5
     distance = (axis[:, None] - 8) ** 2 + (axis - 8) ** 2
     outlines = np.stack([distance < (share * 16) ** 2 for share in (0.23, 0.26, 0.29)])[:, None].astype(np.float32)
-    recipe = ShapeRecipe(side=16, clusters=4, cells=4, anchor_steps=120, steps=60, learning_rate=5e-3, seed=1)
+    recipe = ShapeRecipe(side=16, clusters=4, cells=4, anchor_steps=80, steps=40, learning_rate=5e-3, seed=1)
     network = fit_shapes(ArraySource(images[:60]), outlines, recipe)
     unseen, truth = images[60:], masks[60:]
     found = segment(network, unseen)

@@ -1,0 +1,1 @@
+"""Whether content and style are apart: fresh probes, swaps and fidelity of DAI, its two constraints, and two baselines."""

@@ -1,0 +1,57 @@
+"""``python -m benchmarks.drai``: the ablation table for people, then one line of JSON."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Sequence
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+from rich.console import Console
+from rich.markdown import Markdown
+
+from benchmarks.drai import reference
+from benchmarks.drai.ways import WAYS
+
+
+def parser() -> argparse.ArgumentParser:
+    """The options."""
+    made = argparse.ArgumentParser(prog="python -m benchmarks.drai", description=__doc__)
+    made.add_argument("--quick", action="store_true", help="a few steps: under a minute; shows that it runs, no more")
+    made.add_argument(
+        "--only",
+        choices=[way.name for way in WAYS],
+        action="append",
+        default=[],
+        help="these rows only; may be repeated",
+    )
+    made.add_argument("--fresh", action="store_true", help="measure again what the same code has measured before")
+    made.add_argument("--write", action="store_true", help="write audits/reference/drai.json, .md and .png")
+    return made
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, print, and write when asked to."""
+    options = parser().parse_args(arguments)
+    if options.write and (options.quick or options.only):
+        parser().error("--write records the whole run: leave out --quick and --only")
+    command = " ".join(["python -m benchmarks.drai", *(sys.argv[1:] if arguments is None else arguments)])
+    began = time.monotonic()
+
+    def note(text: str) -> None:
+        print(f"{time.monotonic() - began:5.0f} s  {text}", file=sys.stderr, flush=True)
+
+    found = reference.rows(quick=options.quick, fresh=options.fresh, only=tuple(options.only), note=note)
+    record = reference.result(found, command=command)
+    if options.write:
+        reference.write(record)
+    Console(width=None if sys.stdout.isatty() else 200).print(Markdown(reference.page(record)))
+    print(json.dumps({"goals": record["goals"]}))
+
+
+if __name__ == "__main__":
+    main()

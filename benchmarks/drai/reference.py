@@ -1,0 +1,194 @@
+"""The recorded run: drai.json, the page for people, and the grids of content and style."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from importlib.metadata import version
+from io import BytesIO
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from PIL import Image
+
+from benchmarks.audit_power.worlds import cache_folder
+from benchmarks.dp_step.reference import HOME, processor
+from benchmarks.drai import measuring
+from benchmarks.drai.ways import WAYS
+from synthrelease.records.files import atomic_write_bytes, atomic_write_json, atomic_write_text
+
+ROOT = Path(__file__).resolve().parents[2]
+COLUMNS = (
+    ("class_accuracy", "class of samples", "up"),
+    ("class_from_content", "class from content", "up"),
+    ("class_from_style", "class from style", "down"),
+    ("style_from_style", "style from style", "up"),
+    ("style_from_content", "style from content", "down"),
+    ("content_from_style", "content from style", "down"),
+    ("class_kept", "class kept in swaps", "up"),
+    ("style_of_the_style", "style factors by style", "up"),
+    ("reconstruction", "reconstruction", "down"),
+    ("relative_frechet", "relative FD", "down"),
+    ("diversity", "diversity", "to 1"),
+    ("style_usage", "style usage", "up"),
+    ("cifc_like", "cifc-like", "down"),
+    ("cpu_s_a_step", "CPU-s a step", "down"),
+)
+Rows = dict[str, dict[str, dict[str, Any]]]
+"""Figures by row and by seed."""
+
+
+def rows(*, quick: bool, fresh: bool, only: tuple[str, ...], note: Callable[[str], None]) -> Rows:
+    """Every row with every seed; what the same code has measured before is not measured again."""
+    effort = measuring.QUICK if quick else measuring.WHOLE
+    on: measuring.Bench | None = None
+    found: Rows = {}
+    for way in WAYS:
+        if only and way.name not in only:
+            continue
+        for seed in effort.seeds:
+            kept = cache_folder() / f"drai-{way.name.replace(' ', '_')}-{seed}-{code_digest()}.json"
+            if kept.is_file() and not quick and not fresh:
+                figures = json.loads(kept.read_text(encoding="utf-8"))
+                note(f"{way.name}, seed {seed}: measured before by the same code")
+            else:
+                on = on or measuring.bench(effort)
+                figures, generator = measuring.measured(way, seed, on, note)
+                if not quick:
+                    content = BytesIO()
+                    measuring.picture(generator).save(content, "PNG", optimize=True)
+                    atomic_write_bytes(kept.with_suffix(".png"), content.getvalue())
+                    atomic_write_json(kept, figures)
+            found.setdefault(way.name, {})[str(seed)] = figures
+    return found
+
+
+def code_digest() -> str:
+    """Of everything that the figures follow from; 12 hexadecimal digits."""
+    package = ROOT / "synthrelease"
+    files = [*(package / "generators" / "drai").glob("*.py"), *(package / "cohort" / "phantom").glob("*.py")]
+    files += [package / "training" / "loop.py", *(ROOT / "benchmarks" / "drai").glob("*.py")]
+    whole = hashlib.sha256()
+    for path in sorted(files):
+        whole.update(path.relative_to(ROOT).as_posix().encode() + b"\0" + path.read_bytes())
+    return whole.hexdigest()[:12]
+
+
+def middle(found: Rows, row: str, name: str) -> float | None:
+    """Median over seeds; None where the row has no such figure or was not measured."""
+    values = [figures[name] for figures in found.get(row, {}).values() if name in figures]
+    return median(values) if values else None
+
+
+def goals(found: Rows) -> dict[str, dict[str, Any]]:
+    """What was wanted of DRAI, and what was reached. A gate on conditioning stands first: without it nothing counts."""
+
+    def goal(wanted: float, value: float | None, *, least: bool) -> dict[str, Any]:
+        met = value is not None and (value >= wanted if least else value <= wanted)
+        return {"goal": wanted, "direction": "at least" if least else "at most", "value": value, "met": met}
+
+    def over(name: str, one: str, other: str) -> float | None:
+        first, second = middle(found, one, name), middle(found, other, name)
+        return None if first is None or second is None else first - second
+
+    best = max((v for way in WAYS[:3] if (v := apart(found, way.name)) is not None), default=None)
+    own = apart(found, "DRAI")
+    real = middle(found, "DRAI", "class_accuracy_real")
+    accuracy = middle(found, "DRAI", "class_accuracy")
+    fidelity = middle(found, "DRAI", "relative_frechet"), middle(found, "DAI", "relative_frechet")
+    return {
+        "class_accuracy_over_real": goal(0.8, None if accuracy is None or not real else accuracy / real, least=True),
+        "disentanglement_over_the_best_other_row": goal(
+            0.0, None if best is None or own is None else own - best, least=True
+        ),
+        "class_from_style_less_than_dai": goal(-0.1, over("class_from_style", "DRAI", "DAI"), least=False),
+        "style_from_content_less_than_dai": goal(-0.1, over("style_from_content", "DRAI", "DAI"), least=False),
+        "relative_frechet_over_dai": goal(
+            1.1, fidelity[0] / fidelity[1] if fidelity[0] is not None and fidelity[1] else None, least=False
+        ),
+        "diversity": goal(0.5, middle(found, "DRAI", "diversity"), least=True),
+    }
+
+
+def apart(found: Rows, row: str) -> float | None:
+    """One figure of disentanglement: class from content less class from style, plus style from style less from content."""
+    names = ("class_from_content", "class_from_style", "style_from_style", "style_from_content")
+    values = [middle(found, row, name) for name in names]
+    if any(value is None for value in values):
+        return None
+    content, leaked, style, mixed = (value or 0.0 for value in values)
+    return content - leaked + style - mixed
+
+
+def result(found: Rows, *, command: str) -> dict[str, Any]:
+    """Everything that was measured, with what is needed to judge it."""
+    return {
+        "command": command,
+        "versions": {name: version(name) for name in ("synthrelease", "numpy", "torch")},
+        "hardware": f"{os.cpu_count()} cores, {processor()}, no GPU used",
+        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+        "figures": found,
+        "goals": goals(found),
+    }
+
+
+def page(record: Mapping[str, Any]) -> str:
+    """The tables for people."""
+    found: Rows = record["figures"]
+    seeds = max((len(each) for each in found.values()), default=0)
+    lines = [
+        "# Content and style apart",
+        "",
+        f"Written by `{record['command']}` on {record['hardware']}, {record['date']}; figures stand in drai.json.",
+        f"Simulated radiographs at 32 px; median over {seeds} seeds. Content is the finding, style is pose, size and exposure. "
+        "Probes are fitted anew on frozen codes and asked of held-out patients; the class of a sample is told by a classifier "
+        "of real images that no generator met. Every figure on codes counts only where samples are of their class.",
+        "",
+        "| | " + " | ".join(f"{said} ({way})" for _, said, way in COLUMNS) + " |",
+        "|---|" + "---|" * len(COLUMNS),
+    ]
+    for row in found:
+        cells = ["-" if (value := middle(found, row, name)) is None else f"{value:.2f}" for name, _, _ in COLUMNS]
+        lines.append(f"| {row} | " + " | ".join(cells) + " |")
+    lines += [
+        "",
+        "The cross-image figure is ours, after the paper's idea; a generator that ignores a code scores a perfect 0 there, so "
+        "style usage and diversity stand beside it.",
+        "",
+        "## Goals",
+        "",
+        "| goal | wanted | reached | met |",
+        "|---|---|---|---|",
+    ]
+    for name, goal in record["goals"].items():
+        value = "-" if goal["value"] is None else f"{goal['value']:.3g}"
+        lines.append(
+            f"| {name} | {goal['direction']} {goal['goal']:g} | {value} | {'yes' if goal['met'] else '**no**'} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def write(record: Mapping[str, Any]) -> None:
+    """Write drai.json, drai.md, and drai.png: the grids of the first seed, row below row."""
+    HOME.mkdir(parents=True, exist_ok=True)
+    atomic_write_json(HOME / "drai.json", dict(record))
+    atomic_write_text(HOME / "drai.md", page(record))
+    sheets = [
+        Image.open(path)
+        for way in WAYS
+        if (path := cache_folder() / f"drai-{way.name.replace(' ', '_')}-0-{code_digest()}.png").is_file()
+    ]
+    if not sheets:
+        return
+    whole = Image.new("L", (max(s.width for s in sheets), sum(s.height + 8 for s in sheets)), 255)
+    top = 0
+    for sheet in sheets:
+        whole.paste(sheet, (0, top))
+        top += sheet.height + 8
+    content = BytesIO()
+    whole.save(content, "PNG", optimize=True)
+    atomic_write_bytes(HOME / "drai.png", content.getvalue())
