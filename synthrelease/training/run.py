@@ -254,9 +254,7 @@ class TrainingRun:
     def _steppers(self, generator: Generator, settings: Stepped, stage: str) -> list[Stepper]:
         private = stage == STEPS and self.account is not None
         rate = settings.private_learning_rate if private else settings.learning_rate
-        return [
-            Stepper(p, learning_rate=rate, decay=settings.ema_decay, private=private) for p in generator.players()
-        ]
+        return [Stepper(p, learning_rate=rate, decay=settings.ema_decay, private=private) for p in generator.players()]
 
     def _real_batch(self, settings: Stepped) -> Callable[[int, torch.Generator], Batch]:
         rows = self.patients.all_rows

@@ -75,7 +75,7 @@ def slope_penalty(forward: Forward, pairs: Inputs, weight: float) -> Tensor:
         scores = forward(picture, labels, labels, style, content)
         return scores[:, [PICTURE, CLASS, STYLE, CONTENT]].sum(dim=1)
 
-    scores, back = vjp(scored, pairs["picture"], pairs["style"], pairs["content"])
+    scores, back, *_ = vjp(scored, pairs["picture"], pairs["style"], pairs["content"])
     squared = [slope.flatten(1).square().sum(dim=1) for slope in back(torch.ones_like(scores))]
     return 0.5 * weight * torch.stack(squared).sum(dim=0)
 

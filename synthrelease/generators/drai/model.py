@@ -161,7 +161,7 @@ class DraiGenerator:
             draw=self._inferred,
             loss=lambda forward, inputs: (
                 self._settings.cycle_weight
-                * losses.difference(forward(inputs["style"], inputs["content"]), inputs["real"])
+                * losses.difference(forward(inputs["style"], inputs["content"]), inputs["picture"])
             ),
             generated=lambda rng: self._painter_loss(self._made(rng)).mean(),
             betas=BETAS,

@@ -140,7 +140,7 @@ class Encoder(nn.Module):
 
     def codes(self, raw: Tensor) -> Codes:
         """What the numbers of :meth:`forward` mean."""
-        style, content = torch.split(raw, self._parts, dim=-1)
+        style, content = torch.split(raw, list(self._parts), dim=-1)
         return Codes(gaussian(style), gaussian(content))
 
 

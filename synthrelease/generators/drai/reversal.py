@@ -72,7 +72,7 @@ def errors(forward: Forward, style: Tensor, content: Tensor) -> Tensor:
         content: (N, content) inferred.
     """
     style, content = standardised(style), standardised(content)
-    parts = (content.shape[1], style.shape[1])
+    parts = [content.shape[1], style.shape[1]]
     told_content, told_style = torch.split(forward(style, content), parts, dim=1)
     return torch.stack(
         [
