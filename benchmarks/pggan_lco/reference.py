@@ -55,7 +55,7 @@ def part(name: str) -> Part:
 
 def measured(name: str, *, quick: bool, fresh: bool, note: Callable[[str], None]) -> tuple[dict[str, Any], Sheets]:
     """Figures and images of a part; what an earlier full run of the same code measured is not measured again."""
-    kept = KEPT / f"{name}-{code_digest()}.json"
+    kept = KEPT / f"{name}-{code_digest(name)}.json"
     if kept.is_file() and not quick and not fresh:
         note(f"{name}: measured before by the same code")
         found: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8"))
@@ -69,11 +69,12 @@ def measured(name: str, *, quick: bool, fresh: bool, note: Callable[[str], None]
     return figures, sheets
 
 
-def code_digest() -> str:
-    """Of everything that figures follow from, the data aside; 12 hexadecimal digits."""
+def code_digest(name: str) -> str:
+    """Of everything that a part's figures follow from, the data aside; 12 hexadecimal digits."""
     files = [*sorted((ROOT / "synthrelease" / "generators" / "pggan").glob("*.py"))]
     files += sorted((ROOT / "benchmarks" / "pggan_lco").glob("*.py"))
-    files += sorted((ROOT / "benchmarks" / "policies").glob("pediatric_pggan_*.yaml"))
+    policy = getattr(part(name), "POLICY", None)
+    files += [ROOT / "benchmarks" / "policies" / f"{policy}.yaml"] if policy else []
     whole = hashlib.sha256()
     for path in files:
         whole.update(path.relative_to(ROOT).as_posix().encode() + b"\0" + path.read_bytes())
@@ -82,7 +83,9 @@ def code_digest() -> str:
 
 def result(figures: Mapping[str, Any], *, command: str) -> dict[str, Any]:
     """Everything that was measured, with what is needed to judge it."""
-    goals = {goal: value for name, found in figures.items() for goal, value in part(name).goals(found).items()}
+    goals = {aim: value for name, found in figures.items() for aim, value in part(name).goals(found).items()}
+    # What was left out is missed, not forgotten.
+    goals |= {f"{name}_measured": goal(1.0, 0.0) for name in PARTS if name not in figures}
     return {
         "command": command,
         "versions": {name: version(name) for name in ("synthrelease", "numpy", "torch")},
@@ -102,6 +105,9 @@ def page(record: Mapping[str, Any]) -> str:
         f"images in {NAME}.png.",
         "",
     ]
+    left_out = [name for name in PARTS if name not in record["figures"]]
+    if left_out:
+        lines += [f"Not measured in this run: {', '.join(left_out)}.", ""]
     for name, figures in record["figures"].items():
         lines += [*part(name).page(figures), ""]
     lines += ["## Goals", "", "| goal | wanted | reached | met |", "|---|---|---|---|"]

@@ -35,8 +35,8 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, print, and write when asked to."""
     options = parser().parse_args(arguments)
-    if options.write and (options.quick or options.only):
-        parser().error("--write records the whole run: leave out --quick and --only")
+    if options.write and options.quick:
+        parser().error("--write records figures, and those of --quick are none: leave one of the two out")
     names = tuple(name for name in reference.PARTS if not options.only or name in options.only)
     command = " ".join(["python -m benchmarks.uld", *(sys.argv[1:] if arguments is None else arguments)])
     began = time.monotonic()

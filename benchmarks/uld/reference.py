@@ -104,6 +104,8 @@ def page(record: Mapping[str, Any]) -> str:
             "alone. Without `--short` the command measures three seeds and 128 px too.",
             "",
         ]
+    if missing := [name for name in PARTS if name not in record["figures"]]:
+        lines += [f"**Not measured in this run**: {', '.join(missing)}.", ""]
     for name, figures in record["figures"].items():
         lines += [*part(name).page(figures), ""]
     lines += ["## Goals", "", "| goal | wanted | reached | met |", "|---|---|---|---|"]

@@ -133,6 +133,16 @@ def test_cluster_0_finds_what_the_outlines_show_where_it_lies():
     assert reached > max(others)
 
 
+def test_the_published_form_guides_from_its_first_step():
+    images, _ = discs(6)
+    outlines = lung_outlines(side=16)
+    fits = [
+        fit_shapes(ArraySource(images), outlines, replace(TINY, anchor_steps=first, steps=3 - first)).state_dict()
+        for first in (3, 0)
+    ]
+    assert any(not torch.equal(fits[0][name], fits[1][name]) for name in fits[0])
+
+
 def test_answers_come_back_at_the_size_of_the_images():
     images, _ = discs(3)
     network = fit_shapes(ArraySource(images), lung_outlines(2, 16), replace(TINY, steps=0, anchor_steps=1))
