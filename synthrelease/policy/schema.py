@@ -250,7 +250,7 @@ class PgganGenerator(Stepped):
 
     name: Literal["pggan"]
     learning_rate: float = Field(2e-3, gt=0, lt=1, description="Adam step size, plain and warm-up")
-    private_learning_rate: float = Field(2e-3, gt=0, lt=1, description="Adam step size of private steps")
+    private_learning_rate: float = Field(3e-4, gt=0, lt=1, description="Adam step size of private steps")
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = Field(
         0.998, description="decay of the averaged weights used to sample"
     )

@@ -218,14 +218,14 @@ class _Fit:
         """Run both parts, or what is left of them."""
         recipe, first = self._recipe, 0
         self.network.train()
-        for name, steps in (("anchoring", recipe.anchor_steps), ("guiding", recipe.steps)):
+        for name, steps, guided in (("anchoring", recipe.anchor_steps, False), ("guiding", recipe.steps, True)):
             if self._done < first + steps:
                 self._progress.stage(name, steps)
             for step in range(self._done - first, steps):
                 rate = recipe.learning_rate * _cooling(step / steps)
                 for group in self._optimiser.param_groups:
                     group["lr"] = rate
-                facts = self._step(first + step, guided=first > 0, shown=step % SHOW_EVERY == 0 or step == steps - 1)
+                facts = self._step(first + step, guided=guided, shown=step % SHOW_EVERY == 0 or step == steps - 1)
                 self._done = first + step + 1
                 self._progress.step(step + 1, facts)
                 self._state.keep(self._done, self._parts, self._optimisers, last=step == steps - 1)
