@@ -104,6 +104,7 @@ class SelfTest:
         alarms: Innocent styles that failed.
         checks: Verdicts of the copy checks on the archive itself, controls included.
         profile, seed, counts: As in an audit's record.
+        nothing_to_plant: Leaks that were not planted, because these archives have no masks or no attributes.
     """
 
     verdict: Verdict
@@ -115,6 +116,7 @@ class SelfTest:
     profile: str
     seed: int
     counts: Mapping[str, int] = field(default_factory=dict)
+    nothing_to_plant: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """As plain values."""
@@ -145,7 +147,8 @@ def self_test(case: AuditCase, profile: Profile, seed: int, *, progress: Progres
     verdicts = {check.id: judged[check.id].verdict for check in checks}
     covers = {check.id: tuple(own[check].details.get("bound_covers", ())) for check in checks}
     rows: list[Row] = []
-    for transform in TRANSFORMS:
+    plantable = [transform for transform in TRANSFORMS if _present(case, part_of(transform))]
+    for transform in plantable:
         covered = tuple(name for name in verdicts if transform in covers[name])
         rows += _planted_rows(case, panel, own, transform, covered, seed)
         progress.step(len({row.transform for row in rows}), transform)
@@ -156,7 +159,19 @@ def self_test(case: AuditCase, profile: Profile, seed: int, *, progress: Progres
             _innocent_row(name, innocent, panel, split if isinstance(innocent, Rerun) else panel.split(innocent))
         )
         progress.step(len({row.transform for row in rows}), name)
-    return _concluded(rows, verdicts, own, profile, seed, case)
+    return replace(
+        _concluded(rows, verdicts, own, profile, seed, case),
+        nothing_to_plant=tuple(transform for transform in TRANSFORMS if transform not in plantable),
+    )
+
+
+def _present(case: AuditCase, part: Part) -> bool:
+    """Whether training and synthetic images both have what a leak would carry over."""
+    sides = (case.train, case.synthetic)
+    if part is Part.MASK:
+        return all(bool(side.has_mask.any()) for side in sides)
+    # A label alone is many people's.
+    return part is Part.IMAGE or all(bool(side.attributes) for side in sides)
 
 
 def _concluded(

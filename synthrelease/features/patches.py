@@ -1,8 +1,9 @@
 """Pieces of images: descriptors of small windows around points that a paste carries with it.
 
-A window is described where a small band-pass filter has a local extremum. Filter, neighbourhood and window reach
-five pixels from the point, so that a pasted piece of 16 pixels brings several such points along, unchanged, whatever
-surrounds it and wherever it lands. Points are compared anywhere in the other image; nothing is lost by moving a piece.
+A window is described where a small band-pass filter has a local extremum that is no mere straight edge. Filter,
+neighbourhood and window reach five pixels from the point, so that a pasted piece of 16 pixels brings several such
+points along, unchanged, whatever surrounds it and wherever it lands. Points are compared anywhere in the other image;
+nothing is lost by moving a piece.
 
     descriptor = window, without mean, mirrored into a canonical form, whitened, at unit length.
 
@@ -43,6 +44,12 @@ RIDGE = 0.02
 
 LEAST_RESPONSE, LEAST_CONTRAST = 0.0015, 0.006
 """Weaker texture (grey range 2) is flat: a rounding to 8 bits alone has a deviation of 0.002."""
+
+
+LEAST_TURN = 0.04
+"""Of the structure tensor's eigenvalues, smaller over larger (Harris and Stephens 1988). Below it a window shows one
+straight edge, and those of any two people can be equal: the rim of the film, a collimator's shadow. One point in thirty
+is such a one. Pairs of strangers' points that look like copies have 0.01, points of planted squares 0.2."""
 
 
 @dataclass(frozen=True)
@@ -143,7 +150,7 @@ def points(images: FloatArray, level: Level) -> Points:
     windows = pixels.reshape(-1)[corner[:, None] + offset]
     windows = windows - windows.mean(dim=1, keepdim=True)
     length = windows.norm(dim=1)
-    clear = length > LEAST_CONTRAST * WINDOW
+    clear = (length > LEAST_CONTRAST * WINDOW) & (_turn(windows) > LEAST_TURN)
     image, row, column = image[clear], row[clear], column[clear]
     windows = windows[clear] / length[clear, None]
 
@@ -167,6 +174,16 @@ def _smooth(x: Tensor) -> Tensor:
     """Binomial filter of width 3; twice is width 5. Loses a pixel at each border."""
     x = 0.25 * (x[:, :-2] + x[:, 2:]) + 0.5 * x[:, 1:-1]
     return 0.25 * (x[:, :, :-2] + x[:, :, 2:]) + 0.5 * x[:, :, 1:-1]
+
+
+def _turn(windows: Tensor) -> Tensor:
+    """(K, 121) to (K,): how much grey changes across its main direction of change, from 0 (an edge) to 1 (a corner)."""
+    square = windows.view(-1, WINDOW, WINDOW)
+    across, down = (square[:, 1:-1, 2:] - square[:, 1:-1, :-2]), (square[:, 2:, 1:-1] - square[:, :-2, 1:-1])
+    horizontal, vertical, mixed = ((a * b).sum(dim=(1, 2)) for a, b in ((across, across), (down, down), (across, down)))
+    total = horizontal + vertical
+    split = ((horizontal - vertical) ** 2 + 4 * mixed**2).sqrt()
+    return (total - split) / (total + split).clamp(min=1e-12)
 
 
 def _highest_around(x: Tensor, spacing: int) -> Tensor:

@@ -43,6 +43,8 @@ def self_test_text(record: Mapping[str, Any], *, width: int = 110) -> str:
         out.print(table)
     if innocent.row_count:
         out.print(innocent)
+    if left_out := record.get("nothing_to_plant"):
+        out.print(f"Not planted, since one side has no masks or no attributes: {', '.join(left_out)}", markup=False)
     sign = "✓" if record["verdict"] == "pass" else "?"
     out.print(f"{sign} {record['verdict']}: {record['reason']}", markup=False)
     assert isinstance(out.file, io.StringIO)

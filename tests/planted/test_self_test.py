@@ -19,6 +19,7 @@ from synthrelease.audit.profile import load_profile
 from synthrelease.audit.rerun import Part, Rerun, patched, with_leaks
 from synthrelease.audit.runner import check_ids
 from synthrelease.records.findings import Verdict
+from synthrelease.report.self_test_table import self_test_text
 
 LEAKS = ("exact", "gain", "hflip", "half_image", "mask_exact", "label_row")
 STYLES = ("blurred", "collapsed")
@@ -137,6 +138,19 @@ def test_an_accused_innocent_archive_makes_the_self_test_inconclusive(small, mon
     result = run_self_test(small, monkeypatch, ("exact",), ("blurred",), {"blurred": stolen})
     assert result.alarms == ("blurred",)
     assert result.verdict is Verdict.INCONCLUSIVE
+
+
+def test_masks_and_rows_that_nobody_has_are_not_counted_as_missed(small, monkeypatch):
+    sides = {}
+    for name in ("train", "holdout", "synthetic"):
+        side = getattr(small, name)
+        sides[name] = replace(side, masks=side.masks[:, :0], has_mask=np.zeros(len(side), dtype=bool), attributes={})
+    bare = AuditCase(*sides.values(), small.classes, ())
+    result = run_self_test(bare, monkeypatch, leaks=("gain", "mask_exact", "label_row"), styles=())
+    assert result.nothing_to_plant == ("mask_exact", "label_row")
+    assert {row.transform for row in result.rows if not row.control} == {"gain"}
+    assert "Not planted" in self_test_text(result.to_json())
+    assert "mask_exact, label_row" in self_test_text(result.to_json())
 
 
 def test_without_a_holdout_nothing_is_planted(make_world):

@@ -75,6 +75,25 @@ def test_flat_and_faint_images_have_no_points():
     assert len(points(np.concatenate([flat, ramp, rounding]), COARSE)) == 0
 
 
+@pytest.mark.parametrize("angle", [0, 20, 45, 90, 135])
+def test_a_straight_edge_has_no_points_and_a_corner_has(angle):
+    """The films of strangers share rims and collimators' shadows: such windows are equal, and nothing was copied."""
+    down, across = np.meshgrid(np.arange(SIDE) - 31.5, np.arange(SIDE) - 31.5, indexing="ij")
+    turn = np.deg2rad(angle)
+    along, beyond = across * np.cos(turn) + down * np.sin(turn), down * np.cos(turn) - across * np.sin(turn)
+    grain = 0.01 * textures(8, 1)[0]
+    edge = np.where(beyond > 0, 0.8, -0.8)
+    bar = np.where(np.abs(beyond) < 1.6, -0.8, 0.8)
+    corner = np.where((beyond > 0) & (along > 0), 0.8, -0.8)
+
+    def on_it(image, near):
+        found = points(gaussian_filter(image + grain, 0.7)[None].astype(np.float32), COARSE)
+        return int(near[tuple(found.place.T)].sum())
+
+    assert on_it(edge, np.abs(beyond) < 3) == on_it(bar, np.abs(beyond) < 3) == 0
+    assert on_it(corner, np.hypot(along, beyond) < 4) > 0
+
+
 def test_whitened_windows_of_strangers_are_nearly_at_right_angles():
     whitening = Whitening.fit(textures(5, 40), COARSE)
     found = points(textures(6, 8), COARSE)
