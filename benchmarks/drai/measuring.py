@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
-from benchmarks.drai.cohort import STYLE, Known, cohort
+from benchmarks.drai.cohort import Known, chests, phantoms
 from benchmarks.drai.probes import (
     Judge,
     balanced,
@@ -23,7 +23,6 @@ from benchmarks.drai.probes import (
     numbers_told,
 )
 from benchmarks.drai.ways import Way, reconstruction, trained
-from synthrelease.cohort.phantom import FINDINGS
 from synthrelease.features.distances import frechet
 from synthrelease.generators.drai.model import DraiGenerator
 
@@ -44,8 +43,8 @@ class Effort:
     seeds: tuple[int, ...]
 
 
-WHOLE = Effort(steps=4000, judge_steps=1500, probe_steps=500, patients=3000, samples=900, seeds=SEEDS)
-QUICK = Effort(steps=8, judge_steps=10, probe_steps=10, patients=40, samples=30, seeds=(0,))
+WHOLE = Effort(steps=600, judge_steps=1500, probe_steps=500, patients=4500, samples=900, seeds=SEEDS)
+QUICK = Effort(steps=8, judge_steps=10, probe_steps=10, patients=120, samples=30, seeds=(0,))
 
 
 @dataclass(frozen=True)
@@ -59,9 +58,9 @@ class Bench:
     effort: Effort
 
 
-def bench(effort: Effort) -> Bench:
-    """The cohort with its judges."""
-    train, held_out = cohort(effort.patients)
+def bench(effort: Effort, *, real: bool = False) -> Bench:
+    """The simulated cohort, or the real one, with its judges."""
+    train, held_out = chests() if real else phantoms(effort.patients)
     findings, style = (fitted(train, steps=effort.judge_steps) for fitted in (judge_of_findings, judge_of_style))
     return Bench(train, held_out, findings, style, effort)
 
@@ -77,7 +76,10 @@ def measured(way: Way, seed: int, on: Bench, note: Callable[[str], None]) -> tup
         **swaps(generator, on),
         **(codes(generator, on) if way.infers else {}),
     }
-    note(f"{way.name}, seed {seed}: " + ", ".join(f"{name} {v:.2f}" for name, v in figures.items() if np.isscalar(v)))
+    note(
+        f"{way.name}, seed {seed}: "
+        + ", ".join(f"{name} {v:.2f}" for name, v in figures.items() if isinstance(v, float))
+    )
     return figures, generator
 
 
@@ -90,7 +92,7 @@ def conditioning(generator: DraiGenerator, on: Bench) -> dict[str, float]:
             them; 1 is as far as real from real.
         diversity: Standard deviation of a pixel within a class, over that of real images.
     """
-    labels = torch.arange(on.effort.samples) % len(FINDINGS)
+    labels = torch.arange(on.effort.samples) % len(on.train.classes)
     made = generator.sample(labels, torch.Generator().manual_seed(11))
     real = on.held_out.batch
     with torch.no_grad():
@@ -101,7 +103,7 @@ def conditioning(generator: DraiGenerator, on: Bench) -> dict[str, float]:
         )
     spread = [
         made.images[labels == c].std(dim=0).mean() / real.images[real.labels == c].std(dim=0).mean()
-        for c in range(len(FINDINGS))
+        for c in range(len(on.train.classes))
     ]
     return {
         "class_accuracy": balanced(told, labels),
@@ -123,7 +125,7 @@ def swaps(generator: DraiGenerator, on: Bench) -> dict[str, float]:
             unrelated. Ours, in place of the paper's cross-image feature consistency, whose formula we do not have. A generator
             that ignores a code scores 0: read it beside the two usages.
     """
-    labels = torch.arange(len(FINDINGS))
+    labels = torch.arange(len(on.train.classes))
     made = generator.sample_grid(labels, GRID, torch.Generator().manual_seed(12))
     shape = (len(labels), GRID)
     with torch.no_grad():
@@ -173,7 +175,7 @@ def codes(generator: DraiGenerator, on: Bench) -> dict[str, Any]:
         out[f"class_from_{name}"] = class_told(own, on.train.batch.labels, other, on.held_out.batch.labels, **steps)
         told = numbers_told(own, on.train.style, other, on.held_out.style, **steps)
         out[f"style_from_{name}"] = float(np.mean(told))
-        out[f"factors_from_{name}"] = dict(zip(STYLE, told, strict=True))
+        out[f"factors_from_{name}"] = dict(zip(on.train.factors, told, strict=True))
     hidden = numbers_told(seen.style.mean, seen.content.mean, new.style.mean, new.content.mean, **steps)
     out["content_from_style"] = float(np.mean(hidden))
     return out
@@ -181,7 +183,7 @@ def codes(generator: DraiGenerator, on: Bench) -> dict[str, Any]:
 
 def picture(generator: DraiGenerator, *, contents: int = 3, styles: int = 10, zoom: int = 3) -> Image.Image:
     """The grid of contents (rows, classes in order) and styles (columns), beside it the masks of what was found."""
-    labels = torch.arange(len(FINDINGS)).repeat_interleave(contents)
+    labels = torch.arange(generator.spec.classes).repeat_interleave(contents)
     made = generator.sample_grid(labels, styles, torch.Generator().manual_seed(13))
     grey = _tiled((made.images[:, 0] + 1) / 2, len(labels), styles)
     marked = _tiled(made.masks.amax(dim=1), len(labels), styles)

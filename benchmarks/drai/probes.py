@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from benchmarks.drai.cohort import STYLE, Known, spec
+from benchmarks.drai.cohort import Known
 
 INNER = 64
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -46,7 +46,7 @@ def fit(network: nn.Module, x: Tensor, y: Tensor, loss: Loss, *, steps: int, see
         rows = torch.randint(len(x), (64,), generator=rng)
         noisy = x[rows] + 0.05 * torch.randn(x[rows].shape, generator=rng)
         adam.zero_grad(set_to_none=True)
-        loss(network(noisy), y[rows]).backward()
+        loss(network(noisy), y[rows]).backward()  # type: ignore[no-untyped-call]
         adam.step()
         pace.step()
     return network.eval()
@@ -56,7 +56,7 @@ def judge_of_findings(known: Known, *, steps: int) -> Judge:
     """Tells the finding of an image."""
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(1)
-        judge = Judge(spec().classes)
+        judge = Judge(len(known.classes))
     fit(judge, known.batch.images, known.batch.labels, functional.cross_entropy, steps=steps, seed=1)
     return judge
 
@@ -65,7 +65,7 @@ def judge_of_style(known: Known, *, steps: int) -> Judge:
     """Tells the style factors of an image."""
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(2)
-        judge = Judge(len(STYLE))
+        judge = Judge(len(known.factors))
     fit(judge, known.batch.images, known.style, functional.mse_loss, steps=steps, seed=2)
     return judge
 
@@ -84,7 +84,8 @@ def _alike(codes: Tensor, new: Tensor) -> tuple[Tensor, Tensor]:
 def class_told(codes: Tensor, labels: Tensor, new: Tensor, new_labels: Tensor, *, steps: int) -> float:
     """Balanced accuracy on new codes of a probe fitted on others; chance is one over the classes."""
     codes, new = _alike(codes, new)
-    probe = fit(_probe(codes.shape[1], spec().classes, 3), codes, labels, functional.cross_entropy, steps=steps, seed=3)
+    classes = int(labels.max()) + 1
+    probe = fit(_probe(codes.shape[1], classes, 3), codes, labels, functional.cross_entropy, steps=steps, seed=3)
     with torch.no_grad():
         return balanced(probe(new).argmax(dim=1), new_labels)
 
@@ -101,4 +102,4 @@ def numbers_told(codes: Tensor, targets: Tensor, new: Tensor, new_targets: Tenso
 
 def balanced(told: Tensor, labels: Tensor) -> float:
     """Mean over classes of the share that is told rightly."""
-    return float(torch.stack([(told[labels == c] == c).float().mean() for c in labels.unique()]).mean())
+    return float(torch.stack([(told[labels == c] == c).float().mean() for c in sorted(set(labels.tolist()))]).mean())

@@ -6,7 +6,9 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import version
 from io import BytesIO
 from pathlib import Path
@@ -40,38 +42,79 @@ COLUMNS = (
 )
 Rows = dict[str, dict[str, dict[str, Any]]]
 """Figures by row and by seed."""
+COHORTS = ("phantoms", "chests")
+"""Simulated radiographs, and children's, which are not part of this repository."""
 
 
-def rows(*, quick: bool, fresh: bool, only: tuple[str, ...], note: Callable[[str], None]) -> Rows:
-    """Every row with every seed; what the same code has measured before is not measured again."""
-    effort = measuring.QUICK if quick else measuring.WHOLE
+@dataclass(frozen=True)
+class Wanted:
+    """What shall be measured.
+
+    Attributes:
+        cohort: One of ``COHORTS``.
+        only: Names of rows; empty: all.
+        seeds: The first so many seeds.
+        quick: A few steps, kept nowhere.
+        fresh: Measure again what the same code has measured before.
+    """
+
+    cohort: str = "phantoms"
+    only: tuple[str, ...] = ()
+    seeds: int = len(measuring.SEEDS)
+    quick: bool = False
+    fresh: bool = False
+
+
+def rows(wanted: Wanted, note: Callable[[str], None]) -> Rows:
+    """Every row, seed by seed; what the same code has measured before is not measured again."""
+    effort = measuring.QUICK if wanted.quick else measuring.WHOLE
     on: measuring.Bench | None = None
-    found: Rows = {}
-    for way in WAYS:
-        if only and way.name not in only:
-            continue
-        for seed in effort.seeds:
-            kept = cache_folder() / f"drai-{way.name.replace(' ', '_')}-{seed}-{code_digest()}.json"
-            if kept.is_file() and not quick and not fresh:
+    found: Rows = {way.name: {} for way in WAYS if not wanted.only or way.name in wanted.only}
+    for seed in effort.seeds[: wanted.seeds]:
+        for way in WAYS:
+            if way.name not in found:
+                continue
+            kept = kept_at(wanted.cohort, way.name, seed)
+            if kept.is_file() and not wanted.quick and not wanted.fresh:
                 figures = json.loads(kept.read_text(encoding="utf-8"))
                 note(f"{way.name}, seed {seed}: measured before by the same code")
             else:
-                on = on or measuring.bench(effort)
+                on = on or measuring.bench(effort, real=wanted.cohort == "chests")
                 figures, generator = measuring.measured(way, seed, on, note)
-                if not quick:
+                if not wanted.quick:
                     content = BytesIO()
                     measuring.picture(generator).save(content, "PNG", optimize=True)
                     atomic_write_bytes(kept.with_suffix(".png"), content.getvalue())
                     atomic_write_json(kept, figures)
-            found.setdefault(way.name, {})[str(seed)] = figures
+            found[way.name][str(seed)] = figures
     return found
 
 
+def measured_so_far() -> dict[str, Rows]:
+    """By cohort, what the same code has measured, whoever started it."""
+    found: dict[str, Rows] = {}
+    for cohort in COHORTS:
+        for way in WAYS:
+            for seed in measuring.WHOLE.seeds:
+                kept = kept_at(cohort, way.name, seed)
+                if kept.is_file():
+                    figures = json.loads(kept.read_text(encoding="utf-8"))
+                    found.setdefault(cohort, {}).setdefault(way.name, {})[str(seed)] = figures
+    return found
+
+
+def kept_at(cohort: str, way: str, seed: int) -> Path:
+    """Where the figures of one run are kept."""
+    return cache_folder() / f"drai-{cohort}-{way.replace(' ', '_')}-{seed}-{code_digest()}.json"
+
+
+@cache
 def code_digest() -> str:
-    """Of everything that the figures follow from; 12 hexadecimal digits."""
+    """Of everything that the figures follow from, as it was when this process began; 12 hexadecimal digits."""
     package = ROOT / "synthrelease"
     files = [*(package / "generators" / "drai").glob("*.py"), *(package / "cohort" / "phantom").glob("*.py")]
-    files += [package / "training" / "loop.py", *(ROOT / "benchmarks" / "drai").glob("*.py")]
+    files += [ROOT / "benchmarks" / "drai" / f"{name}.py" for name in ("cohort", "measuring", "probes", "ways")]
+    files += [package / "training" / "loop.py"]
     whole = hashlib.sha256()
     for path in sorted(files):
         whole.update(path.relative_to(ROOT).as_posix().encode() + b"\0" + path.read_bytes())
@@ -124,63 +167,83 @@ def apart(found: Rows, row: str) -> float | None:
     return content - leaked + style - mixed
 
 
-def result(found: Rows, *, command: str) -> dict[str, Any]:
-    """Everything that was measured, with what is needed to judge it."""
+def result(found: Mapping[str, Rows], *, command: str, pace: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Everything that was measured, with what is needed to judge it.
+
+    Args:
+        found: By cohort.
+        command: That was given.
+        pace: See :mod:`benchmarks.drai.pace`.
+    """
     return {
         "command": command,
         "versions": {name: version(name) for name in ("synthrelease", "numpy", "torch")},
         "hardware": f"{os.cpu_count()} cores, {processor()}, no GPU used",
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
-        "figures": found,
-        "goals": goals(found),
+        "steps": measuring.WHOLE.steps,
+        "figures": dict(found),
+        "goals": goals(found.get("phantoms", {})),
+        **({} if pace is None else {"pace": dict(pace)}),
     }
 
 
 def page(record: Mapping[str, Any]) -> str:
     """The tables for people."""
-    found: Rows = record["figures"]
-    seeds = max((len(each) for each in found.values()), default=0)
     lines = [
         "# Content and style apart",
         "",
         f"Written by `{record['command']}` on {record['hardware']}, {record['date']}; figures stand in drai.json.",
-        f"Simulated radiographs at 32 px; median over {seeds} seeds. Content is the finding, style is pose, size and exposure. "
-        "Probes are fitted anew on frozen codes and asked of held-out patients; the class of a sample is told by a classifier "
-        "of real images that no generator met. Every figure on codes counts only where samples are of their class.",
-        "",
-        "| | " + " | ".join(f"{said} ({way})" for _, said, way in COLUMNS) + " |",
-        "|---|" + "---|" * len(COLUMNS),
+        f"Every row is trained for {record['steps']} steps at 32 px; figures are medians over the seeds that were run. Content is "
+        "the finding, style the rest. Probes are fitted anew on frozen codes and asked of held-out patients; the class of a "
+        "sample is told by a classifier of real images that no generator met. Every figure on codes counts only where samples "
+        "are of their class.",
     ]
-    for row in found:
-        cells = ["-" if (value := middle(found, row, name)) is None else f"{value:.2f}" for name, _, _ in COLUMNS]
-        lines.append(f"| {row} | " + " | ".join(cells) + " |")
+    for cohort, found in record["figures"].items():
+        said = "Simulated radiographs" if cohort == "phantoms" else "Radiographs of children"
+        real = [figures["class_accuracy_real"] for each in found.values() for figures in each.values()]
+        lines += [
+            "",
+            f"## {said}",
+            "",
+            f"The classifier is right on {median(real):.2f} of held-out real images, balanced over classes."
+            if real
+            else "",
+            "",
+            "| | seeds | " + " | ".join(f"{said} ({way})" for _, said, way in COLUMNS) + " |",
+            "|---|---|" + "---|" * len(COLUMNS),
+        ]
+        for row in found:
+            cells = ["-" if (value := middle(found, row, name)) is None else f"{value:.2f}" for name, _, _ in COLUMNS]
+            lines.append(f"| {row} | {len(found[row])} | " + " | ".join(cells) + " |")
     lines += [
         "",
         "The cross-image figure is ours, after the paper's idea; a generator that ignores a code scores a perfect 0 there, so "
         "style usage and diversity stand beside it.",
         "",
-        "## Goals",
+        "## Goals, on simulated radiographs",
         "",
         "| goal | wanted | reached | met |",
         "|---|---|---|---|",
     ]
     for name, goal in record["goals"].items():
-        value = "-" if goal["value"] is None else f"{goal['value']:.3g}"
+        reached = "-" if goal["value"] is None else f"{goal['value']:.3g}"
         lines.append(
-            f"| {name} | {goal['direction']} {goal['goal']:g} | {value} | {'yes' if goal['met'] else '**no**'} |"
+            f"| {name} | {goal['direction']} {goal['goal']:g} | {reached} | {'yes' if goal['met'] else '**no**'} |"
         )
+    if pace := record.get("pace"):
+        lines += ["", "## Pace", "", pace["said"], "", "| | plain steps/s | private steps/s |", "|---|---|---|"]
+        for name, each in pace["steps_per_s"].items():
+            lines.append(f"| {name} | {each['plain']:.1f} | {each['private']:.2f} |")
     return "\n".join(lines) + "\n"
 
 
 def write(record: Mapping[str, Any]) -> None:
-    """Write drai.json, drai.md, and drai.png: the grids of the first seed, row below row."""
+    """Write drai.json, drai.md, and drai.png: the phantoms' grids of the first seed, row below row."""
     HOME.mkdir(parents=True, exist_ok=True)
     atomic_write_json(HOME / "drai.json", dict(record))
     atomic_write_text(HOME / "drai.md", page(record))
     sheets = [
-        Image.open(path)
-        for way in WAYS
-        if (path := cache_folder() / f"drai-{way.name.replace(' ', '_')}-0-{code_digest()}.png").is_file()
+        Image.open(path) for way in WAYS if (path := kept_at("phantoms", way.name, 0).with_suffix(".png")).is_file()
     ]
     if not sheets:
         return

@@ -10,18 +10,19 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from benchmarks.drai.cohort import Known, spec
+from benchmarks.drai.cohort import Known
 from synthrelease.generators.drai import losses
 from synthrelease.generators.drai.discriminators import CLASS, PICTURE, WRONG
 from synthrelease.generators.drai.model import BETAS, DraiGenerator, pictures
 from synthrelease.generators.protocol import Batch, Forward, Inputs, Player
-from synthrelease.policy.schema import DraiGenerator as Settings
+from synthrelease.policy.generators import DraiGenerator as Settings
 from synthrelease.training.loop import Stepper, plain_gradient, step_together
 
 SHARED: dict[str, Any] = {
     "name": "drai",
     "width": 16,
     "batch": 16,
+    "learning_rate": 2e-3,
     "penalty_weight": 0.05,
     "cycle_weight": 10.0,
     "code_weight": 0.003,
@@ -59,12 +60,18 @@ class ConditionalGan(DraiGenerator):
         scores = forward(*(inputs[name] for name in ("picture", "labels", "wrong", "style", "content")))
         loss = functional.softplus(-scores[:, [PICTURE, CLASS]]).sum(dim=1)
         loss = loss + losses.HALF * functional.softplus(scores[:, WRONG])
-        weight = self._settings.penalty_weight
-        return loss + losses.slope_penalty(forward, inputs, weight) if weight else loss
+        if not self._settings.penalty_weight or self._settings.penalty_on != "real":
+            return loss
+        penalty = self._penalty(forward, inputs)
+        return loss + torch.cat([penalty, penalty.new_zeros(len(loss) - len(penalty))])
 
     def _on_generated(self, rng: torch.Generator) -> Tensor:
-        made = functional.softplus(self._judged(self._made(rng, still=True)))
-        return (made[:, PICTURE] + losses.HALF * made[:, CLASS]).mean()
+        pairs = self._made(rng, still=True)
+        made = functional.softplus(self._judged(pairs))
+        loss = (made[:, PICTURE] + losses.HALF * made[:, CLASS]).mean()
+        if not self._settings.penalty_weight or self._settings.penalty_on != "generated":
+            return loss
+        return loss + self._penalty(self.critics, pairs).sum() / self._settings.batch
 
     def _painted_by(self, forward: Forward, inputs: Inputs) -> Tensor:
         made = self._from(inputs)
@@ -119,7 +126,7 @@ WAYS = (
 def trained(way: Way, known: Known, *, seed: int, steps: int, note: Callable[[str], None]) -> DraiGenerator:
     """A row's generator after so many steps on known images."""
     settings = Settings(**{**SHARED, **way.switches, "seed": seed, "steps": steps})
-    generator = way.build(spec(), settings)
+    generator = way.build(known.spec, settings)
     given = known.batch
 
     def batch(step: int, rng: torch.Generator) -> Batch:

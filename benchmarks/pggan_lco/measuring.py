@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from benchmarks.pggan_lco import before
 from benchmarks.pggan_lco.judging import Holdout, Judge, Share, labelled, nearest, shares, spread
 from benchmarks.pggan_lco.runs import Note, Trained, case_of
 from benchmarks.pggan_lco.ways import UNSTOPPED, Made, Maker, asked_for, knows_nothing
@@ -28,6 +30,8 @@ FIDELITY = ("frechet", "kernel_distance", "prdc", "tstr_labels", "tstr_masks")
 LABELS_ONLY = ("frechet", "kernel_distance", "prdc", "tstr_labels")
 """Of images whose masks are left out."""
 SEED = 20_000
+DRAWN = 12
+"""Images of a row of the contact sheet."""
 
 
 class Bench:
@@ -58,12 +62,15 @@ class Bench:
         features = self.judge.features(made.images)
         seen = self.judge.classes(made.images)
         told = shares(seen, made.asked, len(self.names))
+        by_class = [share.to_json() for share in told]
         return {
             "judge_hit": Share(int((seen == made.asked).sum()), len(seen)).to_json(),
             "judge_hit_of_accepted": Share(
                 int((seen == made.asked)[made.accepted].sum()), int(made.accepted.sum())
             ).to_json(),
-            "judge_hit_by_class": {name: share.to_json() for name, share in zip(self.names, told, strict=True)},
+            "judge_hit_by_class": dict(zip(self.names, by_class, strict=True)),
+            # A class of which there is no image counts as missed.
+            "judge_hit_class_mean": float(np.mean([share["value"] for share in by_class])),
             "guide_hit": float(made.hits.float().mean()),
             "accepted": float(made.accepted.float().mean()),
             "calls": made.calls,
@@ -119,7 +126,7 @@ class Bench:
     def archive(self) -> dict[str, Any]:
         """The run's archive under the audit's fidelity checks, and one of unguided images with post-hoc labels."""
         self.note("archive")
-        case = case_of(self.trained)
+        case = self.case
         count = len(case.synthetic)
         later = self.maker.post_hoc(count, SEED + 5)
         labels = later.asked.numpy().astype(np.int64)
@@ -133,6 +140,21 @@ class Bench:
             ),
             "accepted_per_second_core": count / self.trained.sampled_seconds if self.trained.sampled_seconds else None,
         }
+
+    def before(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """What the private steps started from, under the checks of the archive; and images of either stage."""
+        found, drawn = {}, {}
+        for stage, generator in before.stages(self.trained).items():
+            self.note(before.NAMES[stage])
+            made, images = before.archive_of(generator, self.case.synthetic)
+            found[stage] = self._audited(before.case_with(self.case, made))
+            drawn[before.NAMES[stage]] = images[:DRAWN]
+        return found, drawn
+
+    @cached_property
+    def case(self) -> AuditCase:
+        """The audit's, over the run's archive."""
+        return case_of(self.trained)
 
     def _audited(self, case: AuditCase, checks: tuple[str, ...] = FIDELITY) -> dict[str, Any]:
         profile = load_profile("standard", check_ids())
@@ -173,7 +195,11 @@ def measured(trained: Trained, *, quick: bool, note: Note) -> tuple[dict[str, An
     note("over-optimisation")
     figures["curve"] = bench.curve()
     figures["archive"] = bench.archive()
-    return figures, bench.pictures(4 if quick else 12)
+    sheets = bench.pictures(4 if quick else DRAWN)
+    if trained.training["privacy"].get("epsilon") is not None:
+        figures["before"], early = bench.before()
+        sheets |= early
+    return figures, sheets
 
 
 def excess(figures: Mapping[str, Any], *, of_accepted: bool = True) -> float:

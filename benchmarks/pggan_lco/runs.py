@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -11,22 +12,28 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.pediatric import HOME, write_table
+from synthrelease.audit.case import AuditCase, case_from_stores
+from synthrelease.cohort.ingest import ingest
 from synthrelease.cohort.store import CohortStore
-from synthrelease.errors import UsageError
+from synthrelease.errors import Interrupted, UsageError
 from synthrelease.generators.pggan.model import PgganGenerator
 from synthrelease.generators.registry import load_generator
-from synthrelease.policy.schema import PgganGenerator as Settings
+from synthrelease.policy.generators import PgganGenerator as Settings
 from synthrelease.policy.schema import Policy
 from synthrelease.records.files import atomic_write_json, atomic_write_text, read_json
 from synthrelease.records.progress import Silent
 from synthrelease.records.runs import Run
+from synthrelease.training.train import train
 from synthrelease.workflow import Desk, begin, sample_run, train_run
-from synthrelease.workflow.auditing import matter_of_run
+from synthrelease.workflow.auditing import archive_reading
 from synthrelease.workflow.beginning import policy_of
+from synthrelease.workflow.training import open_cohort
 
 PACKAGE = HOME / "synthrelease"
-TRAINED_BY = ("network", "critic", "growth", "losses", "guide")
+TRAINED_BY = ("network", "critic", "growth", "losses", "guide", "model")
 QUICK_PATIENTS = 420
+WARMED = "warmed.safetensors"
+"""Beside a private run: its trainer's state at the end of the warm-up."""
 
 Note = Callable[[str], None]
 
@@ -40,6 +47,7 @@ class Trained:
         settings: Of its generator.
         training: training.json.
         minutes: CPU minutes of training, reading the cohort included; sampling CPU seconds are in ``sampled_seconds``.
+        warmed: What a private run's trainer was one step before the end of its warm-up.
     """
 
     desk: Desk
@@ -49,6 +57,7 @@ class Trained:
     training: dict[str, Any]
     minutes: float
     sampled_seconds: float
+    warmed: Path
 
     @property
     def generator(self) -> PgganGenerator:
@@ -88,6 +97,7 @@ def trained(name: str, *, quick: bool, note: Note) -> Trained:
         note(f"{name}: training")
         began = time.process_time()
         try:
+            _stop_when_warm(desk, run, home / WARMED)
             train_run(desk, run, resume=(run.checkpoint / "run.json").exists())
         finally:
             told["training"] += time.process_time() - began
@@ -101,12 +111,39 @@ def trained(name: str, *, quick: bool, note: Note) -> Trained:
     policy = policy_of(run)
     settings = policy.generator
     assert isinstance(settings, Settings)
-    return Trained(desk, run, policy, settings, read_json(run.training), told["training"] / 60, told["sampling"])
+    minutes = told["training"] / 60
+    return Trained(desk, run, policy, settings, read_json(run.training), minutes, told["sampling"], home / WARMED)
 
 
-def case_of(trained: Trained) -> Any:
-    """The audit's case over the run's archive, read back as a recipient would."""
-    return matter_of_run(trained.desk, trained.run).case
+def case_of(trained: Trained) -> AuditCase:
+    """The audit's case over the run's archive, read back as a recipient would.
+
+    Nothing is judged by thresholds here, so a run outlives a change of the audit's profile, which a verdict must not.
+    """
+    run = trained.run
+    reading = archive_reading(trained.policy.cohort)
+    synthetic = ingest(reading, run.archive, run.synthetic_store, split=None, progress=trained.desk.progress.step)
+    return case_from_stores(trained.cohort, synthetic)
+
+
+def _stop_when_warm(desk: Desk, run: Run, kept: Path) -> None:
+    """Train a private run that has not begun up to the last step of its warm-up, and keep a copy of where it stands."""
+    policy = policy_of(run)
+    if policy.privacy.mode != "private" or (run.checkpoint / "run.json").exists():
+        return
+    assert isinstance(policy.generator, Settings)
+    store, warm = open_cohort(desk, run, policy), policy.generator.warmup_steps
+    with suppress(Interrupted):
+        train(
+            policy,
+            store,
+            run.folder,
+            ledger=desk.ledger(policy),
+            resume=False,
+            progress=desk.progress,
+            stop_after=warm - 1,
+        )
+    shutil.copyfile(run.checkpoint / "trainer.safetensors", kept)
 
 
 def _run(desk: Desk, policy: Path, table: Path) -> Run:

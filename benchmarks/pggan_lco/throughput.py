@@ -21,7 +21,7 @@ from torch.nn import functional
 from synthrelease.generators.pggan.growth import Stage
 from synthrelease.generators.pggan.model import PgganGenerator
 from synthrelease.generators.protocol import Batch, Spec
-from synthrelease.policy.schema import PgganGenerator as Settings
+from synthrelease.policy.generators import PgganGenerator as Settings
 from synthrelease.training.loop import Stepper, plain_gradient, step_together
 
 SIDES = {False: 64, True: 32}

@@ -13,7 +13,7 @@ from torch.nn import functional
 from synthrelease.generators.pggan.lco import Settings, looks, optimise
 from synthrelease.generators.pggan.model import PgganGenerator
 from synthrelease.generators.pggan.thresholds import Thresholds
-from synthrelease.policy.schema import LatentClass
+from synthrelease.policy.generators import LatentClass
 
 SURE = 1e-4
 """From certainty, where nothing stops the search: thresholds that nothing reaches."""

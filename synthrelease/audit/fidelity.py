@@ -24,6 +24,7 @@ from synthrelease.features.uld.sketch import known_among
 
 if TYPE_CHECKING:
     from synthrelease.audit.case import AuditCase
+    from synthrelease.audit.task_cells import Cells
 
 Array = npt.NDArray[np.float64]
 
@@ -106,6 +107,13 @@ class Fidelity:
     def radiomic(self) -> Roles:
         """Radiomic features, not standardised."""
         return self.of(_Radiomic())
+
+    @cached_property
+    def cells(self) -> Cells:
+        """Features of the three roles over scales and tasks."""
+        from synthrelease.audit.task_cells import cells_of
+
+        return cells_of(self.train, self.holdout, self.synthetic, (self._choice.name, self.extractor))
 
     @property
     def name(self) -> str:

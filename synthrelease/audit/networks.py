@@ -107,6 +107,18 @@ def fit_classifier(
     return lambda test: in_batches(test, lambda batch: network(batch).softmax(dim=1))
 
 
+def fit_label_features(
+    images: FloatArray, labels: IntArray, classes: int, *, steps: int, seed: int
+) -> Callable[[FloatArray], Array]:
+    """Train a classifier and keep what it looks at: (M, 1, H, W) to its features (M, D). Arguments of :func:`fit_classifier`."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = Classifier(classes, images.shape[-1])
+        _fit(network, torch.from_numpy(images), torch.from_numpy(labels), nn.CrossEntropyLoss(), steps, generator)
+    return lambda test: in_batches(test, network.features)
+
+
 def fit_segmenter(
     images: FloatArray, masks: FloatArray, *, steps: int, seed: int
 ) -> Callable[[FloatArray], FloatArray]:

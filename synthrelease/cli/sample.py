@@ -17,14 +17,30 @@ if TYPE_CHECKING:
 @click.command("sample", short_help="Write the synthetic DICOM archive of a run.")
 @options.run
 @options.out
+@click.option(
+    "--style-grid",
+    "styles",
+    type=click.IntRange(1, 64),
+    metavar="N",
+    help="Write a picture of every class in N styles in place of the archive.",
+)
 @options.threads
 @options.dry_run
 @options.speech
-def command(run_name: str | None, home: Path, threads: int | None, dry_run: bool, as_json: bool, quiet: bool) -> int:
+def command(
+    run_name: str | None,
+    home: Path,
+    styles: int | None,
+    threads: int | None,
+    dry_run: bool,
+    as_json: bool,
+    quiet: bool,
+) -> int:
     """Draw the images, masks and labels that the policy asks for and write them as DICOM.
 
     Reads the checkpoint only. The same run sampled twice is the same archive, byte by byte. Where a guide steered the
-    images, a table tells how many of each class it accepted.
+    images, a table tells how many of each class it accepted. With --style-grid, only a picture is written: rows share a
+    content, columns a style.
     """
     from synthrelease.records.runs import find_run
 
@@ -34,12 +50,23 @@ def command(run_name: str | None, home: Path, threads: int | None, dry_run: bool
         policy = run.read(run.policy, "train")
         run.require(run.training, "train")
         images = policy["archive"]["images"]
+        if styles is not None:
+            console.answer(f"would write {run.style_grid}", {"run": run.name, "styles": styles})
+            return 0
         console.answer(
             f"would write {images} images of run {run.name} to {run.archive}", {"run": run.name, "images": images}
         )
         return 0
-    from synthrelease.workflow import Desk, sample_run
+    from synthrelease.workflow import Desk, sample_run, style_grid
 
+    if styles is not None:
+        grid = style_grid(Desk(home, home / "ledgers", console, threads), run, styles)
+        rows: list[str] = grid["rows"]
+        console.answer(
+            f"painted {len(rows)} contents in {styles} styles\n  rows: {', '.join(rows)}\n  picture {grid['path']}",
+            grid,
+        )
+        return 0
     sample_run(Desk(home, home / "ledgers", console, threads), run)
     return archive_answer(console, run)
 

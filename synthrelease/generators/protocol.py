@@ -54,6 +54,7 @@ class Batch:
         images: (N, 1, H, W) float32 in [-1, 1].
         masks: (N, K, H, W) float32 in [0, 1], the share of each pixel that the segment covers; K may be 0.
         labels: (N,) int64 class indices.
+        labelled: (N,) bool, whether an image's masks are known; the masks of others are blank and tell nothing. None: all are.
         notes: What a generator tells of each image that it made, by name: (N,) float64 each. Real images have none.
     """
 
@@ -61,6 +62,11 @@ class Batch:
     masks: Tensor
     labels: Tensor
     notes: Mapping[str, Tensor] = field(default_factory=dict)
+    labelled: Tensor | None = None
+
+    def known_masks(self) -> Tensor:
+        """(N,) bool, whether an image's masks are known."""
+        return torch.ones(len(self.images), dtype=torch.bool) if self.labelled is None else self.labelled
 
 
 @dataclass(frozen=True)
@@ -84,6 +90,8 @@ class Player:
             paid for.
         every_private: The same in private steps, where a critic's gradient is noisy and its generator waits longer; None: as
             otherwise.
+        turns: Plain steps in a row in each step of the loop, each on a batch of its own, for a network that has to keep up with
+            the others. In private steps it takes one: each that sees real images is paid for.
         betas: Of Adam.
         rate: Its learning rate over the policy's.
         averaged: Whether the averaged weights take the place of the last ones at the end of a stage. A critic keeps its
@@ -98,6 +106,7 @@ class Player:
     generated: Callable[[torch.Generator], Tensor] | None = None
     every: int = 1
     every_private: int | None = None
+    turns: int = 1
     betas: tuple[float, float] = (0.9, 0.999)
     rate: float = 1.0
     averaged: bool = True
@@ -106,6 +115,8 @@ class Player:
         for every in (self.every, self.every_private or 1):
             if every < 1 or (self.sees_real and every > 1):
                 raise ValueError(f"player {self.name} is stepped in every {every} steps")
+        if self.turns < 1 or (self.turns > 1 and (self.every, self.every_private or 1) != (1, 1)):
+            raise ValueError(f"player {self.name} takes {self.turns} turns, in every {self.every} steps")
 
 
 class Generator(Protocol):
@@ -142,6 +153,24 @@ class Growing(Protocol):
         Returns:
             Whether parameters joined or left since the last call; optimisers then start anew.
         """
+        ...
+
+
+@runtime_checkable
+class Styled(Protocol):
+    """A generator that draws the same content in several styles, and several contents in the same style."""
+
+    def sample_grid(self, labels: Tensor, styles: int, rng: torch.Generator) -> Batch:
+        """Every content with every style: rows (R,) share a content of their class, the S columns a style; (R S) images."""
+        ...
+
+
+@runtime_checkable
+class Diagnosed(Protocol):
+    """A generator that tells how its training stands, for the internal log."""
+
+    def diagnostics(self, rng: torch.Generator) -> dict[str, float]:
+        """Figures by name, measured on what the generator makes; no real image is read."""
         ...
 
 

@@ -15,13 +15,16 @@ from torch import Tensor
 
 from synthrelease.errors import IntegrityError
 from synthrelease.generators.diffusion.model import DiffusionGenerator
-from synthrelease.generators.drai.model import DraiGenerator
+from synthrelease.generators.drai.model import DraiGenerator, style_notes
 from synthrelease.generators.drai.settings import on_real_images as drai_on_real_images
 from synthrelease.generators.moments.model import MomentsGenerator
 from synthrelease.generators.pggan.model import PgganGenerator, guide_notes, on_real_images
 from synthrelease.generators.protocol import Generator, Spec
+from synthrelease.generators.um.model import UmGenerator
+from synthrelease.generators.um.settings import on_real_images as um_on_real_images
 from synthrelease.policy.findings import finding_names
-from synthrelease.policy.schema import GeneratorSettings, Policy
+from synthrelease.policy.generators import GeneratorSettings
+from synthrelease.policy.schema import Policy
 from synthrelease.records.files import atomic_write_bytes, atomic_write_json, canonical_json, read_json
 
 Notes = tuple[tuple[str, str], ...]
@@ -53,7 +56,8 @@ GENERATORS: tuple[Entry, ...] = (
     Entry("moments", MomentsGenerator, MomentsGenerator.from_state, lambda settings: ()),
     Entry("diffusion", DiffusionGenerator, DiffusionGenerator.from_state, lambda settings: ("denoiser",)),
     Entry("pggan", PgganGenerator, PgganGenerator.from_state, on_real_images, guide_notes),
-    Entry("drai", DraiGenerator, DraiGenerator.from_state, drai_on_real_images),
+    Entry("drai", DraiGenerator, DraiGenerator.from_state, drai_on_real_images, style_notes),
+    Entry("um", UmGenerator, UmGenerator.from_state, um_on_real_images),
 )
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 
-from synthrelease.policy.schema import Aspect, DraiGenerator, Policy, Transform
+from synthrelease.policy.generators import Aspect, DraiGenerator, Transform
+from synthrelease.policy.schema import Policy
 from synthrelease.policy.strict_yaml import Path
 
 Breach = tuple[Path, str]
@@ -65,17 +66,11 @@ def self_supervision_has_a_transform(policy: Policy) -> Iterator[Breach]:
         )
 
 
-def private_steps_are_paid_once(policy: Policy) -> Iterator[Breach]:
-    """Predictors read codes of real images: each further step of theirs would be another release, and none is planned."""
+def the_penalty_is_no_part_of_a_patients_loss(policy: Policy) -> Iterator[Breach]:
+    """Of real images the penalty is taken on the first rows of a batch, for all of it: rows are then treated unlike."""
     generator = policy.generator
     if policy.privacy.mode != "private" or not isinstance(generator, DraiGenerator):
         return
-    if generator.reversal_weight and generator.predictor_steps > 1:
-        yield (
-            ("generator", "predictor_steps"),
-            "must be 1 when privacy.mode is private: each step reads real images and is paid for; raise "
-            "generator.predictor_rate instead",
-        )
     if generator.penalty_weight and generator.penalty_on == "real":
         yield (
             ("generator", "penalty_on"),
@@ -86,5 +81,5 @@ def private_steps_are_paid_once(policy: Policy) -> Iterator[Breach]:
 RULES: tuple[Rule, ...] = (
     transforms_keep_the_label,
     self_supervision_has_a_transform,
-    private_steps_are_paid_once,
+    the_penalty_is_no_part_of_a_patients_loss,
 )

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 
-from synthrelease.policy import drai_rules, findings_rules
+from synthrelease.policy import drai_rules, findings_rules, um_rules
 from synthrelease.policy.delta import largest_delta
-from synthrelease.policy.schema import MomentsGenerator, PgganGenerator, Policy, Stepped
+from synthrelease.policy.generators import MomentsGenerator, PgganGenerator, Stepped
+from synthrelease.policy.schema import Policy
 from synthrelease.policy.strict_yaml import Path
 
 Breach = tuple[Path, str]
@@ -230,6 +231,7 @@ RULES: tuple[Rule, ...] = (
     date_exists,
     *findings_rules.RULES,
     *drai_rules.RULES,
+    *um_rules.RULES,
 )
 
 

@@ -47,6 +47,11 @@ class Run:
         return self.folder / "archive.json"
 
     @property
+    def style_grid(self) -> Path:
+        """Every content in every style: a picture of generated images."""
+        return self.folder / "style-grid.png"
+
+    @property
     def audit(self) -> Path:
         return self.folder / "audit.json"
 

@@ -116,6 +116,7 @@ def render(edition: Edition, inputs: ReportInputs) -> str:
             fidelity=fidelity_group(findings, figures),
             conformance=conformance_group(findings, figures),
             tiles=_tiles(inputs.sheet),
+            styles=pictures.of_png(inputs.styles) if inputs.styles else "",
             segments=tuple(inputs.sheet.segments) if inputs.sheet else (),
             pairs=[_pair(number, pair, figures) for number, pair in enumerate(inputs.pairs, start=1)],
             likeness=_likeness(inputs),

@@ -82,6 +82,7 @@ class ReportInputs:
         digests: SHA-256 of the records' files: audit, archive, training. The release checks the audit's.
         approvals: Lines of approvals.jsonl, oldest first.
         sheet: Synthetic images, or None.
+        styles: PNG of every content in every style, or None.
         pairs: Look-alikes; must be empty for the external edition.
         ledger: What the cohort has spent, if known: composed_epsilon, delta, runs, lifetime_epsilon.
         date: Day of the report, YYYY-MM-DD.
@@ -95,6 +96,7 @@ class ReportInputs:
     digests: Mapping[str, str]
     approvals: Sequence[Mapping[str, Any]] = ()
     sheet: ContactSheet | None = None
+    styles: bytes | None = None
     pairs: Sequence[LookAlike] = ()
     ledger: Mapping[str, Any] | None = None
     date: str = ""

@@ -24,7 +24,12 @@ def data_uri(levels: npt.NDArray[np.uint8]) -> str:
     """(H, W) grey or (H, W, 3) colour as a PNG data address."""
     buffer = io.BytesIO()
     Image.fromarray(levels).save(buffer, format="PNG", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+    return of_png(buffer.getvalue())
+
+
+def of_png(content: bytes) -> str:
+    """A PNG file as a data address."""
+    return "data:image/png;base64," + base64.b64encode(content).decode("ascii")
 
 
 def picture(pixels: FloatArray) -> str:

@@ -19,8 +19,9 @@ from synthrelease.errors import IntegrityError, PolicyError, UsageError
 from synthrelease.generators.protocol import Generator
 from synthrelease.generators.registry import WEIGHTS, load_generator
 from synthrelease.policy.findings import finding_names
+from synthrelease.policy.generators import PgganGenerator
 from synthrelease.policy.loader import policy_from
-from synthrelease.policy.schema import PgganGenerator, Policy
+from synthrelease.policy.schema import Policy
 from synthrelease.records.digests import digest_of_file
 from synthrelease.records.files import read_json
 from synthrelease.records.runs import Run

@@ -192,12 +192,16 @@ class Stepper:
         learning_rate: Of Adam, before the player's own rate.
         decay: Of the averaged weights; smaller in the first steps, so that the start is forgotten.
         private: Whether the steps are private.
+
+    Attributes:
+        turns: Steps of the player in a row; one where steps are private.
     """
 
     def __init__(self, player: Player, *, learning_rate: float, decay: float, private: bool = False) -> None:
         self.player = player
         self._decay = decay
         self._every = waits(player, private=private)
+        self.turns = 1 if private else player.turns
         self._learning_rate = learning_rate * player.rate
         self.average: dict[str, Tensor] = {}
         self.begin_anew()
@@ -266,10 +270,23 @@ def waits(player: Player, *, private: bool) -> int:
 
 
 def step_together(steppers: tuple[Stepper, ...], gradient: Gradient, step: int) -> tuple[StepReport, ...]:
-    """One step of a group: gradients of all, then each one's optimiser."""
+    """One step of a group: gradients of all, then each one's optimiser; as often as the group takes turns.
+
+    Returns:
+        A report for each, of the last turn.
+
+    Raises:
+        ValueError: Players of one group take different numbers of turns.
+    """
+    if len({stepper.turns for stepper in steppers}) > 1:
+        raise ValueError("players that are stepped together take as many turns each")
+    turns = steppers[0].turns
     for stepper in steppers:
         stepper.player.module.train()
-    reports = gradient(tuple(stepper.player for stepper in steppers), step)
-    for stepper in steppers:
-        stepper.advance(step)
+    reports: tuple[StepReport, ...] = ()
+    for number in range(step * turns, (step + 1) * turns):
+        # What is drawn follows from the number: no two turns see one batch.
+        reports = gradient(tuple(stepper.player for stepper in steppers), number)
+        for stepper in steppers:
+            stepper.advance(number)
     return reports

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from copy import copy
+from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Protocol
 
 import numpy as np
@@ -42,6 +44,25 @@ class Images(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class FewMasks:
+    """How a generator that needs few masks meets the cohort: images without masks are kept, and some patients' masks unused.
+
+    Attributes:
+        share: In (0, 1], of the patients whose masks are used. Drawn from each patient's own pixels: who else is in the
+            cohort changes nothing, as privacy asks, so that the number is about the share and not exactly so.
+        seed: Public seed of the draw.
+    """
+
+    share: float
+    seed: int
+
+    def uses(self, pixels: npt.NDArray[np.float32]) -> bool:
+        """Whether the masks of the patient with these pixels are used."""
+        drawn = blake2b(np.ascontiguousarray(pixels).tobytes(), digest_size=8, key=b"masks %d" % self.seed).digest()
+        return int.from_bytes(drawn, "big") < self.share * 2**64
+
+
 class TrainingPatients:
     """Who can be drawn. An image without masks is left out where the policy has segments: a decision on that image alone.
 
@@ -49,20 +70,40 @@ class TrainingPatients:
         store: The pixels.
         patients: (P,) indices of the training patients.
         segments: Number of segments in the policy.
+        few_masks: Keep images without masks after all, and use the masks of some; None: every mask is needed and used.
 
     Raises:
-        UnsuitableData: No patient has a usable image.
+        UnsuitableData: No patient has a usable image, or none has masks.
     """
 
-    def __init__(self, store: Images, patients: Rows, segments: int) -> None:
+    def __init__(self, store: Images, patients: Rows, segments: int, *, few_masks: FewMasks | None = None) -> None:
         self._store = store
-        usable = store.has_mask if segments else np.ones(len(store.labels), dtype=bool)
+        needed = bool(segments) and few_masks is None
+        usable = store.has_mask if needed else np.ones(len(store.labels), dtype=bool)
         own = [np.sort(store.rows_of(int(p))) for p in patients]
         self._rows: list[Rows] = [kept for kept in (rows[usable[rows]] for rows in own) if len(kept)]
         if not self._rows:
             raise UnsuitableData(
                 "no training patient has a usable image", fix="Check classes, segments and masks of the cohort section."
             )
+        self._labelled: npt.NDArray[np.bool_] | None = None
+        if segments and few_masks is not None:
+            self._labelled = store.has_mask.copy()
+            for rows in self._rows:
+                self._labelled[rows] &= few_masks.uses(store.images(rows[:1]))
+            if not self._labelled[self.all_rows].any():
+                raise UnsuitableData(
+                    "no training patient has masks that are used",
+                    fix="Raise generator.labelled_share, or check segments and masks of the cohort section.",
+                )
+
+    def labelled(self) -> TrainingPatients:
+        """Only those patients, and images, whose masks are used: what is learned of masks by counting."""
+        if self._labelled is None:
+            return self
+        part = copy(self)
+        part._rows = [kept for kept in (rows[self._labelled[rows]] for rows in self._rows) if len(kept)]
+        return part
 
     def parted(self, share: float, seed: int) -> tuple[TrainingPatients, TrainingPatients]:
         """The patients without a share of them, and that share: at least one patient on each side.
@@ -101,8 +142,11 @@ class TrainingPatients:
         return np.asarray(self._store.labels[rows], dtype=np.int64)
 
     def arrays(self, rows: Rows) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        """Images (n, 1, H, W) and masks (n, K, H, W)."""
-        return self._store.images(rows), self._store.masks(rows)
+        """Images (n, 1, H, W) and masks (n, K, H, W), blank where they are not used."""
+        masks = self._store.masks(rows)
+        if self._labelled is not None:
+            masks = masks * self._labelled[rows][:, None, None, None]
+        return self._store.images(rows), masks
 
     def batch(self, rows: Rows) -> Batch:
         """The rows as tensors."""
@@ -111,6 +155,7 @@ class TrainingPatients:
             images=torch.from_numpy(np.ascontiguousarray(images, dtype=np.float32)),
             masks=torch.from_numpy(np.ascontiguousarray(masks, dtype=np.float32)),
             labels=torch.from_numpy(self.labels(rows)),
+            labelled=None if self._labelled is None else torch.from_numpy(self._labelled[rows]),
         )
 
     def blocks(self, images: int = 256) -> Iterator[range]:

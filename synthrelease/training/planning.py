@@ -6,9 +6,11 @@ from synthrelease.generators.moments.basis import Basis
 from synthrelease.generators.protocol import Spec
 from synthrelease.generators.registry import players_on_real_images
 from synthrelease.policy.findings import finding_names, target_table
+from synthrelease.policy.generators import UmGenerator
 from synthrelease.policy.schema import Policy
 from synthrelease.privacy.plan import PrivacyPlan, plan_privacy
 from synthrelease.training.moments import queries
+from synthrelease.training.patients import FewMasks
 
 
 def spec_of(policy: Policy) -> Spec:
@@ -21,6 +23,12 @@ def spec_of(policy: Policy) -> Spec:
         targets=target_table(cohort),
         findings=finding_names(cohort),
     )
+
+
+def few_masks_of(policy: Policy) -> FewMasks | None:
+    """Which patients' masks the policy's generator uses; None: it needs and uses all."""
+    settings = policy.generator
+    return FewMasks(settings.labelled_share, settings.seed) if isinstance(settings, UmGenerator) else None
 
 
 def plan_of(policy: Policy) -> PrivacyPlan | None:

@@ -11,7 +11,8 @@ from typing import Any
 
 import torch
 
-from synthrelease.policy.schema import Policy, Stepped
+from synthrelease.policy.generators import Stepped
+from synthrelease.policy.schema import Policy
 from synthrelease.policy.strict import relaxed
 from synthrelease.privacy.account import Account
 from synthrelease.privacy.accounting import ACCOUNTANT, epsilon_of
@@ -84,8 +85,13 @@ def training_record(
     *,
     generator_digest: str,
     guide: dict[str, Any] | None = None,
+    guidance: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The record of a finished run; ``guide`` tells where the classifier comes from that its samples are steered by."""
+    """The record of a finished run.
+
+    ``guide`` tells where the classifier comes from that its samples are steered by, ``guidance`` where the maps come from that
+    they are painted after.
+    """
     packages = ("synthrelease", "torch", "numpy", "scipy", "dp-accounting", "opacus", "safetensors")
     settings = policy.generator
     return {
@@ -93,6 +99,7 @@ def training_record(
         "run": identity.run,
         "generator": settings.name,
         **({"guide": guide} if guide else {}),
+        **({"guidance": guidance} if guidance else {}),
         "privacy": privacy_of(policy, account),
         "steps": {
             "warm_up": settings.warmup_steps if isinstance(settings, Stepped) and account else 0,

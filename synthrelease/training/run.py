@@ -13,6 +13,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,9 +21,10 @@ import torch
 from synthrelease.errors import IntegrityError
 from synthrelease.generators.moments.basis import Basis
 from synthrelease.generators.moments.model import MomentsGenerator
-from synthrelease.generators.protocol import Batch, Calibrated, Generator, Growing, Spec
+from synthrelease.generators.protocol import Batch, Calibrated, Diagnosed, Generator, Growing, Spec
 from synthrelease.generators.registry import build
-from synthrelease.policy.schema import Policy, Stepped
+from synthrelease.policy.generators import Stepped
+from synthrelease.policy.schema import Policy
 from synthrelease.privacy.account import Account
 from synthrelease.privacy.accounting import EpsilonMeter, meter
 from synthrelease.privacy.clipping import Backend
@@ -44,12 +46,15 @@ from synthrelease.training.loop import (
     seeded,
     step_together,
 )
+from synthrelease.training.maps import PublicImages
 from synthrelease.training.moments import COUNTS, SECOND, SUMS, fit_moments
-from synthrelease.training.patients import TrainingPatients
+from synthrelease.training.patients import Rows, TrainingPatients
 
 WARM_UP, STEPS = "warm-up", "steps"
 CALIBRATION_BATCHES = 64
 """Batches of the moments' samples that a private run is calibrated on."""
+DIAGNOSES = 20
+"""A generator that tells how its training stands is asked so often in a stage."""
 SAVE_SHARE = 20
 """Saving takes at most one part in this of the time, and happens at most once a second."""
 
@@ -70,6 +75,7 @@ class TrainingRun:
         stop: Set when the run shall stop after the step in flight.
         stop_after: Stop after so many steps of this process; None = run to the end.
         guide: A classifier from another run, for generators that are steered by one.
+        maps: Public images, for generators that are guided by maps of some.
     """
 
     policy: Policy
@@ -83,6 +89,7 @@ class TrainingRun:
     stop: StopRequest
     stop_after: int | None = None
     guide: TakenGuide | None = None
+    maps: PublicImages | None = None
     _done: int = 0
     _backends: dict[str, Backend] = field(default_factory=dict)
 
@@ -102,6 +109,8 @@ class TrainingRun:
         generator = build(settings, self.spec)
         if self.guide is not None:
             self.guide.give(generator)
+        if self.maps is not None:
+            self.maps.give(generator)
         if self.account is not None and isinstance(settings, Stepped):
             self._check_players(generator)
         if not isinstance(settings, Stepped) or self.account is not None:
@@ -163,7 +172,7 @@ class TrainingRun:
 
         basis = Basis(self.spec, settings)
         found = fit_moments(
-            self.patients,
+            self.patients.labelled(),
             basis,
             self.spec.classes,
             account=self.account,
@@ -257,10 +266,17 @@ class TrainingRun:
         return [Stepper(p, learning_rate=rate, decay=settings.ema_decay, private=private) for p in generator.players()]
 
     def _real_batch(self, settings: Stepped) -> Callable[[int, torch.Generator], Batch]:
-        rows = self.patients.all_rows
+        """Real images, drawn evenly; where few have masks, half of a batch has, so that each step teaches both."""
+        rows, with_masks = self.patients.all_rows, self.patients.labelled().all_rows
+        taught = settings.batch // 2 if len(with_masks) < len(rows) else 0
+
+        def drawn(among: Rows, size: int, rng: torch.Generator) -> Rows:
+            chosen: Rows = among[torch.randint(len(among), (size,), generator=rng).numpy()]
+            return chosen
 
         def batch(step: int, rng: torch.Generator) -> Batch:
-            return self.patients.batch(rows[torch.randint(len(rows), (settings.batch,), generator=rng).numpy()])
+            own = drawn(rows, settings.batch - taught, rng)
+            return self.patients.batch(np.concatenate([drawn(with_masks, taught, rng), own]) if taught else own)
 
         return batch
 
@@ -291,6 +307,7 @@ class TrainingRun:
                     self.events.write(
                         "step", stage=position.stage, step=position.step, player=stepper.player.name, **report.__dict__
                     )
+            growing.diagnose(position, total, self.events)
             counted = self._counted(self.account) if epsilons and self.account else position.counted
             position = replace(position, step=position.step + 1, counted=counted)
             self._done += 1
@@ -310,7 +327,7 @@ class TrainingRun:
 
 
 class _Growth:
-    """Where the networks of a generator that grows are; nothing for one that does not.
+    """Where the networks of a generator that grows are, and how they do; nothing for one that does not tell.
 
     Args:
         generator: Any.
@@ -319,7 +336,16 @@ class _Growth:
 
     def __init__(self, generator: Generator, stage: str) -> None:
         self._generator = generator if isinstance(generator, Growing) else None
+        self._diagnosed = generator if isinstance(generator, Diagnosed) else None
         self._stage = stage
+
+    def diagnose(self, position: Position, total: int, events: EventLog) -> None:
+        """Log, now and then, what the generator tells of its training."""
+        if self._diagnosed is None or (position.step + 1) % max(1, total // DIAGNOSES):
+            return
+        figures = self._diagnosed.diagnostics(seeded(0, f"diagnostics/{position.stage}", position.step))
+        facts: dict[str, Any] = {"stage": position.stage, "step": position.step, **figures}
+        events.write("diagnostics", **facts)
 
     def to(self, position: Position, total: int) -> bool:
         """Bring the networks to where they are in the next step; whether parameters joined or left."""

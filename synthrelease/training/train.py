@@ -32,8 +32,9 @@ from synthrelease.training.events import EventLog
 from synthrelease.training.exclusive import alone_with
 from synthrelease.training.guides import guide_told, taken_guide
 from synthrelease.training.interrupt import listening
+from synthrelease.training.maps import guidance_told, public_images
 from synthrelease.training.patients import Images, TrainingPatients
-from synthrelease.training.planning import plan_of, spec_of
+from synthrelease.training.planning import few_masks_of, plan_of, spec_of
 from synthrelease.training.record import training_record
 from synthrelease.training.run import TrainingRun
 
@@ -121,7 +122,10 @@ def train_with(
     ``patient_ids`` is everybody in the cohort, holdout included, by ``issuer|id``: the audit reads them all.
     """
     checkpoint = Checkpoint(run_folder / "checkpoint")
-    guide = taken_guide(policy)  # refused before anything is charged
+    guide, given = taken_guide(policy), public_images(policy)  # refused before anything is charged
+    told = guidance_told(policy, given)
+    if told is not None and "warning" in told:
+        progress.note(told["warning"])
     plan = plan_of(policy)
     identity = RunIdentity(
         run=run_folder.name,
@@ -145,7 +149,7 @@ def train_with(
         run = TrainingRun(
             policy=policy,
             spec=spec,
-            patients=TrainingPatients(images, training_patients, spec.segments),
+            patients=TrainingPatients(images, training_patients, spec.segments, few_masks=few_masks_of(policy)),
             account=account,
             noise=noise,
             checkpoint=checkpoint,
@@ -154,12 +158,19 @@ def train_with(
             stop=stop,
             stop_after=stop_after,
             guide=guide,
+            maps=given,
         )
         generator, position = run.train()
     save_generator(checkpoint.folder, generator, policy.generator)
     made = digest_of_file(checkpoint.folder / WEIGHTS)
     record = training_record(
-        policy, identity, account, position, generator_digest=made, guide=guide_told(policy, guide)
+        policy,
+        identity,
+        account,
+        position,
+        generator_digest=made,
+        guide=guide_told(policy, guide),
+        guidance=told,
     )
     # What settles the charge is kept first: a process that dies in between still finds the record that it is bound to.
     atomic_write_json(checkpoint.folder / RECORD, record)

@@ -9,7 +9,7 @@ from synthrelease.workflow.desk import Desk, threads
 from synthrelease.workflow.features import Wanted, fit_features
 from synthrelease.workflow.foreign import matter_of_folders
 from synthrelease.workflow.judging import judge_matter, self_test_matter
-from synthrelease.workflow.sampling import sample_run
+from synthrelease.workflow.sampling import sample_run, style_grid
 from synthrelease.workflow.training import open_cohort, source_folder, train_run
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
     "sample_run",
     "self_test_matter",
     "source_folder",
+    "style_grid",
     "threads",
     "train_run",
 ]

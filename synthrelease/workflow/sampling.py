@@ -15,6 +15,7 @@ from synthrelease.archive.writer import write_archive
 from synthrelease.dicom.release.settings import ArchiveSettings, release_settings
 from synthrelease.errors import IntegrityError
 from synthrelease.generators.registry import WEIGHTS, load_generator, notes_of
+from synthrelease.policy.generators import DraiGenerator
 from synthrelease.policy.loader import policy_digest
 from synthrelease.policy.schema import Policy
 from synthrelease.records.digests import digest_of_file
@@ -22,19 +23,17 @@ from synthrelease.records.files import atomic_write_json
 from synthrelease.records.runs import Run
 from synthrelease.workflow.beginning import policy_of
 from synthrelease.workflow.desk import Desk, threads
+from synthrelease.workflow.style_grid import MOST_STYLES, write_grid
 
 IMAGES_A_WRITER = 2000
 
 
 def sample_run(desk: Desk, run: Run) -> dict[str, Any]:
-    """Sample the archive from the checkpoint alone; writes archive/ and archive.json."""
+    """Sample the archive from the checkpoint alone; writes archive/ and archive.json, and the picture of
+    styles where the policy asks for styles."""
     policy = policy_of(run)
     run.require(run.training, "train")
-    own = [charge for charge in desk.ledger(policy).history() if charge.run == run.name]
-    if own and all(charge.voided for charge in own):
-        raise IntegrityError(
-            "the run's charge was voided, so nothing may come out of it", fix="Start a new run; it is charged anew."
-        )
+    refuse_voided(desk, run, policy)
     generator = load_generator(run.checkpoint)
     wanted = policy.archive
     settings = settings_of(run, policy)
@@ -52,9 +51,30 @@ def sample_run(desk: Desk, run: Run) -> dict[str, Any]:
         written = write_archive(
             run.archive, samples, settings, processes=_writers(desk, wanted.images), progress=desk.progress
         )
+        if isinstance(policy.generator, DraiGenerator) and policy.generator.styles_per_finding:
+            write_grid(generator, run, policy, min(MOST_STYLES, policy.generator.styles_per_finding))
     record = archive_record(run, policy, settings, labels, written.manifest, written.files, written.size_bytes)
     atomic_write_json(run.archive_record, record)
     return record
+
+
+def style_grid(desk: Desk, run: Run, styles: int) -> dict[str, Any]:
+    """A picture of every class in so many styles, from the checkpoint alone; see :func:`.style_grid.write_grid`."""
+    policy = policy_of(run)
+    run.require(run.training, "train")
+    refuse_voided(desk, run, policy)
+    settings_of(run, policy)
+    with threads(desk.threads):
+        return write_grid(load_generator(run.checkpoint), run, policy, styles)
+
+
+def refuse_voided(desk: Desk, run: Run, policy: Policy) -> None:
+    """Raise IntegrityError where the run's charge was voided."""
+    own = [charge for charge in desk.ledger(policy).history() if charge.run == run.name]
+    if own and all(charge.voided for charge in own):
+        raise IntegrityError(
+            "the run's charge was voided, so nothing may come out of it", fix="Start a new run; it is charged anew."
+        )
 
 
 def settings_of(run: Run, policy: Policy) -> ArchiveSettings:

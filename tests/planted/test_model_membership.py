@@ -14,8 +14,8 @@ from synthrelease.audit.images import ImageSet
 from synthrelease.generators.diffusion.model import DiffusionGenerator
 from synthrelease.generators.moments.model import MomentsGenerator
 from synthrelease.generators.protocol import Player, Spec
-from synthrelease.policy.schema import DiffusionGenerator as DiffusionSettings
-from synthrelease.policy.schema import MomentsGenerator as MomentsSettings
+from synthrelease.policy.generators import DiffusionGenerator as DiffusionSettings
+from synthrelease.policy.generators import MomentsGenerator as MomentsSettings
 from synthrelease.workflow.scoring import scorer_of
 
 SIDE = 16

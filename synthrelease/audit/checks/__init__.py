@@ -18,6 +18,8 @@ from synthrelease.audit.checks.mask_consistency import MaskConsistency
 from synthrelease.audit.checks.mask_copies import MaskCopies
 from synthrelease.audit.checks.membership import Membership
 from synthrelease.audit.checks.membership_model import MembershipModel
+from synthrelease.audit.checks.mm_fid import ScalesTasksDistance
+from synthrelease.audit.checks.mm_std import ScalesTasksVariety
 from synthrelease.audit.checks.ms_ssim import MultiScaleSimilarity
 from synthrelease.audit.checks.near_copies import NearCopies
 from synthrelease.audit.checks.neighbour_permutation import NeighbourPermutation
@@ -65,4 +67,6 @@ CHECKS: tuple[Check, ...] = (
     PrecisionRecall(),
     VendiScore(),
     MultiScaleSimilarity(),
+    ScalesTasksDistance(),
+    ScalesTasksVariety(),
 )

@@ -1,7 +1,7 @@
 """Numbers that a generator tells of each image it made: further columns of an archive's label table.
 
-A cell has one form, so that what could be hidden in it is bounded: `accepted` is 0 or 1, `restarts` counts, `guide_*`
-are probabilities of three decimals, and any other number has three decimals too.
+A cell has one form, so that what could be hidden in it is bounded: `accepted` is 0 or 1, `restarts` and `style` are whole
+numbers, `guide_*` are probabilities of three decimals, and any other number has three decimals too.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from synthrelease.errors import UnsuitableData
 
-ACCEPTED, RESTARTS, GUIDE = "accepted", "restarts", "guide_"
+ACCEPTED, RESTARTS, STYLE, GUIDE = "accepted", "restarts", "style", "guide_"
 _FLAG, _COUNT, _SHARE = "[01]", "0|[1-9][0-9]{0,5}", r"0\.[0-9]{3}|1\.000"
 _NUMBER = r"(?!-0\.000)-?(0|[1-9][0-9]{0,5})\.[0-9]{3}"
 
@@ -31,7 +31,7 @@ class Note(NamedTuple):
     @property
     def whole(self) -> bool:
         """Whether it is an integer."""
-        return self.name in (ACCEPTED, RESTARTS)
+        return self.name in (ACCEPTED, RESTARTS, STYLE)
 
     def cell(self, value: float) -> str:
         """The number as its cell of the table.
@@ -64,6 +64,6 @@ class Note(NamedTuple):
     def _form(self) -> str:
         if self.name == ACCEPTED:
             return _FLAG
-        if self.name == RESTARTS:
+        if self.name in (RESTARTS, STYLE):
             return _COUNT
         return _SHARE if self.name.startswith(GUIDE) else _NUMBER

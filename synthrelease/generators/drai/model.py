@@ -20,8 +20,10 @@ synthesis", ICCV 2019. Weights, layers and the pull of codes to their priors are
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Self
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
@@ -31,7 +33,7 @@ from synthrelease.generators.drai import losses, reversal
 from synthrelease.generators.drai.diagnostics import diagnose
 from synthrelease.generators.drai.discriminators import Critics
 from synthrelease.generators.drai.networks import Codes, Encoder, Painter, gaussian
-from synthrelease.generators.drai.settings import DraiSettings, on_real_images, predictor_names
+from synthrelease.generators.drai.settings import DraiSettings, on_real_images
 from synthrelease.generators.drai.transforms import transformed
 from synthrelease.generators.protocol import Batch, Forward, Inputs, Player, Spec
 
@@ -39,6 +41,8 @@ BETAS = (0.5, 0.99)
 """Of Adam, for all: the other players move on, and what was downhill then is not now."""
 PENALISED = 4
 """The penalty is taken on one in so many pictures of a batch, and weighs so many times as much."""
+STYLE_NOTE = "style"
+"""Tells of an image which of the styles it has, where the policy asks for so many a finding."""
 CHUNK = 64
 """Pictures painted together while sampling. Fixed, since another size may change the last bits."""
 
@@ -118,18 +122,16 @@ class DraiGenerator:
             betas=BETAS,
             averaged=False,
         )
-        predictors = tuple(
-            Player(
-                name=name,
-                module=self.predictors,
-                sees_real=True,
-                draw=self._told,
-                loss=lambda forward, inputs: reversal.errors(forward, inputs["style"], inputs["content"]).sum(dim=1),
-                betas=BETAS,
-                rate=self._settings.predictor_rate,
-                averaged=False,
-            )
-            for name in predictor_names(self._settings)
+        predictors = Player(
+            name="predictors",
+            module=self.predictors,
+            sees_real=True,
+            draw=self._told,
+            loss=lambda forward, inputs: reversal.errors(forward, inputs["style"], inputs["content"]).sum(dim=1),
+            turns=self._settings.predictor_steps,
+            betas=BETAS,
+            rate=self._settings.predictor_rate,
+            averaged=False,
         )
         latent = self._settings.cycle == "latent" and self._settings.cycle_weight > 0
         encoder = Player(
@@ -141,7 +143,8 @@ class DraiGenerator:
             generated=(lambda rng: self._latent_cycle(self._made(rng, still=True)).mean()) if latent else None,
             betas=BETAS,
         )
-        return (critics, *predictors, encoder, self._painted())
+        told = (predictors,) if self._settings.reversal_weight else ()
+        return (critics, *told, encoder, self._painted())
 
     def _painted(self) -> Player:
         """The generator as a player: it reads real pictures through the image cycle alone."""
@@ -170,6 +173,8 @@ class DraiGenerator:
     def sample(self, labels: Tensor, rng: torch.Generator) -> Batch:
         """Draw one image with masks for each class index: a content of the class, and a style.
 
+        Where the policy asks for so many styles a finding, images of each class take them in turn, and a note says which.
+
         Args:
             labels: (N,) int64.
             rng: Source of all randomness; equal state, equal bits.
@@ -178,10 +183,25 @@ class DraiGenerator:
             Images in [-1, 1] and masks in [0, 1].
         """
         drawn = self._drawn(len(labels), rng)
-        return self._shown(labels, drawn["style"], drawn["noise"])
+        if self._settings.styles_per_finding is None:
+            return self._shown(labels, drawn["style"], drawn["noise"])
+        # How many of its class came before, for each image.
+        before = (labels[:, None] == labels).tril(diagonal=-1).sum(dim=1)
+        number = before % self._settings.styles_per_finding
+        shown = self._shown(labels, self._styles()[number], drawn["noise"])
+        return replace(shown, notes={STYLE_NOTE: number.double()})
+
+    def _styles(self) -> Tensor:
+        """(S, style): the styles that every finding is drawn with; they follow from the policy's seed."""
+        shape = (self._settings.styles_per_finding or 0, self._settings.style)
+        # A stream of their own: whoever draws from the same plain seed must not meet them again.
+        stream = np.random.SeedSequence([self._settings.seed, *b"styles"]).generate_state(1, np.uint64)[0]
+        return torch.randn(shape, generator=torch.Generator().manual_seed(int(stream >> np.uint64(1))))
 
     def sample_grid(self, labels: Tensor, styles: int, rng: torch.Generator) -> Batch:
         """Every content with every style: rows share a content, columns a style.
+
+        The styles that the policy asks for come first, then fresh ones.
 
         Args:
             labels: (R,) int64, the class of each row.
@@ -191,7 +211,8 @@ class DraiGenerator:
         Returns:
             R S images with masks, row by row.
         """
-        style = torch.randn(styles, self._settings.style, generator=rng).repeat(len(labels), 1)
+        fresh = torch.randn(styles, self._settings.style, generator=rng)
+        style = torch.cat([self._styles(), fresh])[:styles].repeat(len(labels), 1)
         noise = torch.randn(len(labels), self._settings.content, generator=rng).repeat_interleave(styles, dim=0)
         return self._shown(labels.repeat_interleave(styles), style, noise)
 
@@ -346,6 +367,13 @@ class DraiGenerator:
                 codes.style.mean, codes.content.mean, turned.style.mean, turned.content.mean
             )
         return loss
+
+
+def style_notes(settings: DraiSettings, findings: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    """What a generator of these settings tells of each image that it makes: name and description."""
+    if settings.styles_per_finding is None:
+        return ()
+    return ((STYLE_NOTE, "number of the style, which images of other findings share"),)
 
 
 def _still(network: nn.Module) -> Forward:

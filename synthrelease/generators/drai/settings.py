@@ -13,6 +13,8 @@ class DraiSettings(Protocol):
     @property
     def style(self) -> int: ...
     @property
+    def styles_per_finding(self) -> int | None: ...
+    @property
     def width(self) -> int: ...
     @property
     def cycle(self) -> Literal["image", "latent"]: ...
@@ -45,11 +47,5 @@ class DraiSettings(Protocol):
 def on_real_images(settings: DraiSettings) -> tuple[str, ...]:
     """Names of the players that see real images, in the order in which they are stepped."""
     cycle = ("generator",) if settings.cycle == "image" and settings.cycle_weight else ()
-    return ("critics", *predictor_names(settings), "encoder", *cycle)
-
-
-def predictor_names(settings: DraiSettings) -> tuple[str, ...]:
-    """A player for each step of the predictors; all step one network."""
-    if not settings.reversal_weight:
-        return ()
-    return ("predictors", *(f"predictors_{turn}" for turn in range(2, settings.predictor_steps + 1)))
+    reversal = ("predictors",) if settings.reversal_weight else ()
+    return ("critics", *reversal, "encoder", *cycle)

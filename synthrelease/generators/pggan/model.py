@@ -25,10 +25,10 @@ from synthrelease.generators.pggan import losses
 from synthrelease.generators.pggan.critic import Critic, group_spread
 from synthrelease.generators.pggan.growth import at_stage, stage_at
 from synthrelease.generators.pggan.lco import calibration, optimise
-from synthrelease.generators.pggan.network import Painter
+from synthrelease.generators.pggan.network import MASK_REACH, Painter
 from synthrelease.generators.pggan.thresholds import Thresholds
 from synthrelease.generators.protocol import Batch, Forward, Inputs, Player, Spec
-from synthrelease.policy.schema import LatentClass
+from synthrelease.policy.generators import LatentClass
 
 BETAS = (0.0, 0.99)
 """Of Adam, for critic and generator: the other player moves on, and what was downhill then is not now."""
@@ -88,8 +88,8 @@ def guide_notes(settings: PgganSettings, findings: tuple[str, ...]) -> tuple[tup
 
 
 def pictures(batch: Batch) -> Tensor:
-    """(N, 1 + K, H, W) image and masks as channels, all in [-1, 1]."""
-    joined = torch.cat([batch.images, 2.0 * batch.masks - 1.0], dim=1)
+    """(N, 1 + K, H, W) image in [-1, 1] and masks within ± MASK_REACH, as channels."""
+    joined = torch.cat([batch.images, MASK_REACH * (2.0 * batch.masks - 1.0)], dim=1)
     return joined.contiguous(memory_format=torch.channels_last)
 
 
@@ -228,7 +228,7 @@ class PgganGenerator:
         done = solution.pictures.contiguous()
         return Batch(
             images=done[:, :1],
-            masks=(done[:, 1:] + 1.0) / 2.0,
+            masks=(done[:, 1:] / MASK_REACH + 1.0) / 2.0,
             labels=labels,
             notes=solution.notes(self.spec.finding_names()),
         )

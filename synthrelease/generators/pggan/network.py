@@ -24,7 +24,12 @@ GAIN = sqrt(2.0)
 SLOPE = 0.2
 COARSE = 16
 """Up to so many pixels a side a scale has the full width."""
-NARROWEST = 8
+NARROWEST = 16
+MASK_SHARE = 4
+"""One in so many features of a scale is for the masks alone, where there are masks."""
+MASK_REACH = 0.5
+"""Masks go from minus this to this in a picture, half as far as grey values: their borders are the sharpest edges there
+are, and a critic that sees them at full strength looks at little else."""
 
 
 def width_at(size: int, width: int) -> int:
@@ -70,6 +75,33 @@ class Equalised(nn.Module):
 def convolution(inputs: int, outputs: int) -> Equalised:
     """Three by three pixels, size kept, a rectifier to follow."""
     return Equalised(nn.Conv2d(inputs, outputs, 3, padding=1))
+
+
+class End(nn.Module):
+    """From features to a picture. Image and masks read features of their own, and the image's are normed by themselves.
+
+    At the border of a mask its features pass through zero. In a norm over all features the others would grow there, and
+    the outline of the mask would be etched into the image.
+
+    Args:
+        inputs: Features. channels: 1 + K, image and masks.
+    """
+
+    def __init__(self, inputs: int, channels: int) -> None:
+        super().__init__()
+        self.own = inputs // MASK_SHARE if channels > 1 else 0
+        self.image = Equalised(nn.Conv2d(inputs - self.own, 1, 1), 1.0)
+        self.masks = Equalised(nn.Conv2d(self.own, channels - 1, 1), 1.0) if self.own else None
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(N, C, h, w) features to (N, 1 + K, h, w): images in about [-1, 1] and not limited to it, masks within
+        ± MASK_REACH."""
+        seen = features.shape[1] - self.own
+        image: Tensor = self.image(pixel_norm(features[:, :seen]))
+        if self.masks is None:
+            return image
+        # Masks are flat but for their borders; what is squashed need not be flat itself.
+        return torch.cat([image, MASK_REACH * self.masks(features[:, seen:]).tanh()], dim=1)
 
 
 class Growable(nn.Module):
@@ -134,7 +166,7 @@ class Painter(Growable):
         self.blocks = nn.ModuleList(
             nn.ModuleList([convolution(outer, inner), convolution(inner, inner)]) for outer, inner in pairwise(widths)
         )
-        self.ends = nn.ModuleList(Equalised(nn.Conv2d(inner, channels, 1), 1.0) for inner in widths)
+        self.ends = nn.ModuleList(End(inner, channels) for inner in widths)
         self.grow(self.stage)
 
     def parts(self, level: int) -> tuple[nn.Module, ...]:
@@ -146,7 +178,8 @@ class Painter(Growable):
         return self.ends[level]
 
     def forward(self, z: Tensor) -> Tensor:
-        """(N, d) latents to (N, 1 + K, h, w) pictures at the stage's size, about [-1, 1] and not limited to it."""
+        """(N, d) latents to (N, 1 + K, h, w) pictures at the stage's size: images in about [-1, 1] and not limited to it, masks
+        within ± MASK_REACH."""
         h = self.start(pixel_norm(z)).reshape(len(z), *self._shape)
         h = pixel_norm(rectified(self.first(pixel_norm(rectified(h)))))
         before = h
@@ -158,4 +191,4 @@ class Painter(Growable):
         if self.stage.blend < 1.0:
             coarse: Tensor = doubled(self.ends[self.stage.level - 1](before))
             picture = coarse.lerp(picture, self.stage.blend)
-        return torch.as_tensor(picture)
+        return picture

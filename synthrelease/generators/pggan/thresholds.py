@@ -1,14 +1,17 @@
 """From which probability of the guide a finding counts: measured on images that no network was trained on.
 
-For a strictness s in [0, 1] and each finding l:
+For a strictness s in [0, 1/2] and each finding l, over the classes that have images enough, told apart by their findings:
 
-    tau+_l(s) = s-quantile of the guide's probabilities where l is present
-    tau-_l(s) = (1 - s)-quantile of the guide's probabilities where l is absent
+    tau+_l(s) = least, over the classes that show l, of the s-quantile of the guide's probabilities of l
+    tau-_l(s) = most, over the classes that do not, of their (1 - s)-quantile
 
-and s is the largest at which two in five of the real images pass for their own findings, all of them together. A made image
-has to look to the guide like a typical real one of its class and no surer: the search ends there, so that no
-caricatures are made. A fixed 0.5 would be wrong for a rare finding, whose real images may all lie below it. Where tau+
-and tau- cross, the guide hardly knows the finding: both are put between, and ``told_apart`` says so.
+and s is the largest at which one in four of the real images of every class pass for their own findings, all of them
+together. A made image has to look to the guide like a typical real one of its class and no surer: it never has to be
+beyond the median, and the search ends there, so that no caricatures are made. A fixed 0.5 would be wrong for a rare finding,
+whose real images may all lie below it; a quantile over all classes at once would be wrong for two that resemble each other,
+since it asks of the rarer to be as far from the other as images are that look like neither. Where tau+ and tau- cross, the
+guide hardly knows the finding: both are
+put between, and ``told_apart`` says so.
 """
 
 from __future__ import annotations
@@ -26,10 +29,12 @@ PRESENT_AT, ABSENT_AT = 0.9, 0.1
 EDGE = 1e-4
 """Probabilities stay this far from 0 and 1, so that their logits are finite and can be reached."""
 
-TYPICAL_SHARE = 0.4
-"""Share of real images that would be accepted for what they show."""
+TYPICAL_SHARE = 0.25
+"""Share of a class's real images that would be accepted for what they show."""
+FEW = 10
+"""A class of fewer images has no quantiles of its own."""
 STRICTNESSES = 100
-"""Steps in which strictness is tried."""
+"""Steps of the whole range in which strictness is tried, up to the median."""
 
 FLOOR_SHARE = 0.01
 """Share of unguided samples that the critic puts below the floor."""
@@ -106,24 +111,33 @@ def calibrated(probabilities: Tensor, targets: Tensor) -> Thresholds:
         on that side.
     """
     known = probabilities.float().clamp(EDGE, 1.0 - EDGE)
-    for step in range(STRICTNESSES, -1, -1):
-        made = _at(step / STRICTNESSES, known, targets)
-        passed = made.shortfall(known.logit(), targets).amax(dim=1) <= 0.0
-        if len(known) == 0 or float(passed.float().mean()) >= TYPICAL_SHARE:
+    groups = _classes(targets)
+    for step in range(STRICTNESSES // 2, -1, -1):
+        made = _at(step / STRICTNESSES, known, targets, groups)
+        passed = (made.shortfall(known.logit(), targets).amax(dim=1) <= 0.0).float()
+        if all(float(passed[group].mean()) >= TYPICAL_SHARE for group in groups):
             break
     return made
 
 
-def _at(strictness: float, probabilities: Tensor, targets: Tensor) -> Thresholds:
+def _classes(targets: Tensor) -> tuple[Tensor, ...]:
+    """Rows of the images of each class that has enough; of all together where none has."""
+    _, of, counts = torch.unique(targets, dim=0, return_inverse=True, return_counts=True)
+    groups = tuple((of == index).nonzero().flatten() for index, count in enumerate(counts.tolist()) if count >= FEW)
+    return groups or ((torch.arange(len(targets)),) if len(targets) else ())
+
+
+def _at(strictness: float, probabilities: Tensor, targets: Tensor, groups: tuple[Tensor, ...]) -> Thresholds:
     """The thresholds at one strictness."""
     made = Thresholds.default(targets.shape[1])
     present, absent = made.present.clone(), made.absent.clone()
     for finding, (of, asked) in enumerate(zip(probabilities.unbind(dim=1), targets.unbind(dim=1), strict=True)):
-        with_it, without = of[asked == 1], of[asked == 0]
-        if len(with_it):
-            present[finding] = torch.quantile(with_it, strictness)
-        if len(without):
-            absent[finding] = torch.quantile(without, 1.0 - strictness)
+        with_it = [own for group in groups if len(own := of[group][asked[group] == 1])]
+        without = [own for group in groups if len(own := of[group][asked[group] == 0])]
+        if with_it:
+            present[finding] = min(torch.quantile(own, strictness) for own in with_it)
+        if without:
+            absent[finding] = max(torch.quantile(own, 1.0 - strictness) for own in without)
         if present[finding] < absent[finding]:
             present[finding] = absent[finding] = (present[finding] + absent[finding]) / 2
     return Thresholds(present, absent, made.critic_floor)

@@ -13,7 +13,7 @@ from synthrelease.archive.samples import shard_size
 from synthrelease.errors import UsageError
 from synthrelease.generators.protocol import Spec
 from synthrelease.generators.registry import build
-from synthrelease.policy.schema import DiffusionGenerator
+from synthrelease.policy.generators import DiffusionGenerator
 
 RECIPE = [0, 1, 0, 0, 2, 1, 2, 0]
 CLASSES = ("normal", "nodule", "effusion")

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from benchmarks.drai import __main__ as command
-from benchmarks.drai import cohort, measuring, reference
+from benchmarks.drai import cohort, measuring, pace, reference
 from benchmarks.drai.ways import WAYS
 from synthrelease.cohort.phantom import simulate_patient
+from synthrelease.generators.protocol import Batch
 
 GOOD = {
     "class_accuracy": 0.7,
@@ -52,10 +54,16 @@ def test_goals_are_met_and_missed_and_never_left_out() -> None:
 
 
 def test_the_page_has_a_line_for_every_row_and_goal() -> None:
-    record = reference.result(rows(GOOD, WORSE), command="python -m benchmarks.drai")
+    found = {"phantoms": rows(GOOD, WORSE), "chests": {"DAI": {"0": WORSE}}}
+    pace = {"said": "CPU time.", "steps_per_s": {"DRAI": {"plain": 5.0, "private": 1.25}}}
+    record = reference.result(found, command="python -m benchmarks.drai", pace=pace)
     page = reference.page(record)
-    assert "| DAI |" in page
-    assert "| DRAI |" in page
+    assert "## Radiographs of children" in page
+    assert "| DRAI | 5.0 | 1.25 |" in page
+    assert record["goals"] == reference.goals(found["phantoms"])
+    assert "| DAI | 2 |" in page
+    assert "| DRAI | 2 |" in page
+    assert "| DAI | 1 |" in page
     assert all(f"| {name} |" in page for name in record["goals"])
 
 
@@ -70,6 +78,28 @@ def test_style_factors_follow_the_image() -> None:
     assert contrast > 0
 
 
+def test_classes_are_the_side_of_the_fluid() -> None:
+    image = simulate_patient(cohort.SEED, 0, cohort.SIDE).images[0]
+    blank = np.zeros((cohort.SIDE, cohort.SIDE), dtype=bool)
+    right, left = blank.copy(), blank.copy()
+    right[20:25, 4:9] = True
+    left[20:25, 23:28] = True
+    told = [cohort.class_of(replace(image, masks={"effusion": mask})) for mask in (blank, right, left)]
+    assert [cohort.CLASSES[number] for number in told] == list(cohort.CLASSES)
+
+
+def test_real_style_is_measured_on_pixels_and_lungs() -> None:
+    masks = torch.zeros(1, 1, 32, 32)
+    masks[..., 10:20, 4:8] = 1.0
+    masks[..., 10:20, 24:28] = 1.0
+    style = cohort.measured_style(Batch(torch.full((1, 1, 32, 32), 0.25), masks, torch.zeros(1, dtype=torch.int64)))
+    told = dict(zip(cohort.MEASURED, style[0].tolist(), strict=True))
+    assert told["brightness"] == pytest.approx(0.25)
+    assert told["contrast"] == pytest.approx(0.0, abs=1e-6)
+    assert (told["across"], told["down"]) == pytest.approx((15.5, 14.5))
+    assert 9 < told["width"] < 11
+
+
 def test_four_rows_differ_by_switches_alone() -> None:
     same = [way for way in WAYS if way.build is WAYS[0].build]
     assert [way.name for way in same] == ["DAI", "DAI + reversal", "DAI + self-supervision", "DRAI"]
@@ -80,6 +110,7 @@ def test_four_rows_differ_by_switches_alone() -> None:
 def test_the_quick_run_ends_with_its_goals(monkeypatch, tmp_path, capsys) -> None:
     monkeypatch.setattr(cohort, "cache_folder", lambda: tmp_path)
     monkeypatch.setattr(reference, "cache_folder", lambda: tmp_path)
+    monkeypatch.setattr(pace, "cache_folder", lambda: tmp_path)
     command.main(["--quick"])
     last = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert set(last["goals"]) == set(reference.goals({}))

@@ -11,7 +11,7 @@ import yaml
 from PIL import Image
 
 from benchmarks.pggan_lco import __main__ as command
-from benchmarks.pggan_lco import reference, runs, tables
+from benchmarks.pggan_lco import before, private, reference, runs, tables
 from benchmarks.pggan_lco.judging import Judge, Labelled, Share, nearest, shares, spread
 from synthrelease.policy.loader import load_policy
 
@@ -61,6 +61,7 @@ def row(value):
         "judge_hit": share(value),
         "judge_hit_of_accepted": share(value),
         "judge_hit_by_class": {"a": share(value)},
+        "judge_hit_class_mean": value,
         "guide_hit": 1.0,
         "accepted": 1.0,
         "calls": 9.0,
@@ -99,6 +100,28 @@ def test_steering_that_is_no_better_than_its_baselines_misses_its_goals():
     assert not caricatures["plain_over_optimisation_above_real"]["met"]
     fooled = tables.steering_goals("plain", figures(lco=0.8, pixels=0.8))
     assert not fooled["plain_pixel_attack_high_end_below_lco"]["met"]
+
+
+def test_labelling_afterwards_does_not_win_by_never_showing_a_class():
+    """Most of its images are of the easy class; the mean over classes tells."""
+    found = figures(lco=0.8, post_hoc=0.9)
+    found["ways"]["post_hoc"]["judge_hit_class_mean"] = 0.5
+    assert tables.steering_goals("plain", found)["plain_judge_hits_low_end_above_post_hoc"]["met"]
+    assert "| 0.50 |" in "\n".join(tables.lines("Without privacy", found))
+
+
+def test_the_private_part_is_judged_beside_what_its_private_steps_started_from():
+    found = figures(lco=0.8, real=0.75)
+    found["before"] = dict.fromkeys(before.NAMES, found["archive"]["lco"])
+    found["before"]["moments"] = found["archive"]["lco"] | {
+        "frechet": {"value": 2.0, "low": 1.0, "high": 3.0, "details": {}}
+    }
+    goals = private.goals(found)
+    assert goals["private_frechet_beside_warm_up"]["met"]
+    assert not goals["private_frechet_beside_moments"]["met"]
+    page = "\n".join(private.page(found))
+    assert all(words in page for words in before.NAMES.values())
+    assert "| frechet | 2 [1, 3] | 3 [2, 4] | 3 [2, 4] |" in page
 
 
 def test_the_page_has_a_row_for_every_way():

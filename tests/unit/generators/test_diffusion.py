@@ -13,7 +13,7 @@ from synthrelease.generators.diffusion.model import DiffusionGenerator, draw, lo
 from synthrelease.generators.diffusion.network import depth_to_space, place_waves, space_to_depth
 from synthrelease.generators.diffusion.sampler import heun
 from synthrelease.generators.protocol import Batch, Spec
-from synthrelease.policy.schema import DiffusionGenerator as Settings
+from synthrelease.policy.generators import DiffusionGenerator as Settings
 
 
 def settings(**changes: int) -> Settings:

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from synthrelease.errors import IntegrityError, PolicyError
-from synthrelease.generators.drai.model import DraiGenerator, pictures
+from synthrelease.generators.drai.model import DraiGenerator, pictures, style_notes
 from synthrelease.generators.drai.settings import on_real_images
 from synthrelease.generators.protocol import Batch, Growing, Player, Spec
-from synthrelease.policy.schema import DraiGenerator as Settings
+from synthrelease.policy.generators import DraiGenerator as Settings
 from synthrelease.privacy.clipping import patient_gradients
 from synthrelease.privacy.isolation import assert_patients_isolated
 from synthrelease.training.backends import TRIAL_ROWS, backend_for
@@ -25,7 +25,7 @@ ROWS = {
     "DAI + self-supervision": {"reversal_weight": 0},
     "DRAI": {},
 }
-PRIVATE = {"predictor_steps": 1, "penalty_on": "generated"}
+PRIVATE = {"penalty_on": "generated"}
 
 
 def settings(**changes: Any) -> Settings:
@@ -81,8 +81,8 @@ def trained(steps: int, **changes: Any) -> DraiGenerator:
     [
         (
             {"predictor_steps": 3},
-            ["critics", "predictors", "predictors_2", "predictors_3", "encoder", "generator"],
-            ("critics", "predictors", "predictors_2", "predictors_3", "encoder", "generator"),
+            ["critics", "predictors", "encoder", "generator"],
+            ("critics", "predictors", "encoder", "generator"),
         ),
         (PRIVATE, ["critics", "predictors", "encoder", "generator"], ("critics", "predictors", "encoder", "generator")),
         (
@@ -211,15 +211,14 @@ def test_each_switch_adds_its_own_term_to_the_encoder_and_nothing_else(row: str)
         )
 
 
-def test_several_steps_of_the_predictors_are_one_network_on_batches_of_their_own() -> None:
-    generator = DraiGenerator(SMALL, settings(predictor_steps=3))
-    turns = [each for each in generator.players() if each.name.startswith("predictors")]
-    assert all(each.module is generator.predictors for each in turns)
+def test_the_predictors_take_several_turns_on_batches_of_their_own_and_one_where_each_is_paid_for() -> None:
+    each = player(DraiGenerator(SMALL, settings(predictor_steps=3)), "predictors")
     seen: list[int] = []
     gradient = plain_gradient(lambda step, random: (seen.append(random.initial_seed()), batch())[1], 0, "steps")
-    for each in turns:
-        step_together((Stepper(each, learning_rate=1e-3, decay=0.9),), gradient, 0)
-    assert len(set(seen)) == 3
+    step_together((Stepper(each, learning_rate=1e-3, decay=0.9),), gradient, 0)
+    assert len(set(seen)) == len(seen) == 3
+    step_together((Stepper(each, learning_rate=1e-3, decay=0.9, private=True),), gradient, 0)
+    assert len(seen) == 4
 
 
 def test_the_reversal_rises_with_training_and_no_layer_joins() -> None:
@@ -282,6 +281,26 @@ def test_rows_of_the_grid_share_a_content_and_columns_a_style() -> None:
     assert (content == content[:, :1]).all()
     assert not torch.equal(content[0], content[1])
     assert not torch.equal(style[:, 0], style[:, 1])
+
+
+def test_every_class_is_drawn_in_the_same_so_many_styles_and_a_note_says_which() -> None:
+    generator = DraiGenerator(SMALL, settings(styles_per_finding=2))
+    seen: list[tuple[Tensor, Tensor]] = []
+    generator.painter.register_forward_pre_hook(lambda module, given: seen.append(given))
+    made = generator.sample(torch.tensor([0, 0, 1, 0, 1, 2]), rng())
+    assert made.notes["style"].tolist() == [0, 1, 0, 0, 1, 0]
+    style, content = seen[0]
+    assert torch.equal(style[0], style[2])
+    assert torch.equal(style[0], style[3])
+    assert torch.equal(style[1], style[4])
+    assert not torch.equal(style[0], style[1])
+    assert not torch.equal(content[0], content[3])
+    generator.sample_grid(torch.tensor([2]), 4, rng(0))  # of the seed that the settings have, too
+    assert torch.equal(seen[1][0][:2], style[:2])
+    assert len(seen[1][0].unique(dim=0)) == 4
+    assert style_notes(settings(styles_per_finding=2), ())[0][0] == "style"
+    assert style_notes(settings(), ()) == ()
+    assert not DraiGenerator(SMALL, settings()).sample(torch.tensor([0]), rng()).notes
 
 
 def test_nothing_of_the_encoder_is_kept_with_the_generator() -> None:

@@ -9,7 +9,7 @@ import torch
 
 from synthrelease.generators.drai.transforms import transformed
 from synthrelease.policy.drai_rules import CHANGES
-from synthrelease.policy.schema import Transform
+from synthrelease.policy.generators import Transform
 
 NAMES = get_args(Transform)
 

@@ -11,7 +11,7 @@ from synthrelease.generators.moments.basis import POWER, Basis
 from synthrelease.generators.moments.estimate import denoised_covariance, shrunken_means
 from synthrelease.generators.moments.model import MomentsGenerator
 from synthrelease.generators.protocol import Spec
-from synthrelease.policy.schema import MomentsGenerator as Settings
+from synthrelease.policy.generators import MomentsGenerator as Settings
 
 
 def settings(image: int = 6, mask: int = 4) -> Settings:

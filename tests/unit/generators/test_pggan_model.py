@@ -12,7 +12,7 @@ from synthrelease.errors import IntegrityError, PolicyError
 from synthrelease.generators.pggan.growth import Stage
 from synthrelease.generators.pggan.model import PgganGenerator, guide_notes, on_real_images, pictures
 from synthrelease.generators.protocol import Batch, Calibrated, Growing, Player, Spec
-from synthrelease.policy.schema import PgganGenerator as Settings
+from synthrelease.policy.generators import PgganGenerator as Settings
 from synthrelease.privacy.clipping import patient_gradients
 from synthrelease.privacy.isolation import assert_patients_isolated
 from synthrelease.training.backends import backend_for

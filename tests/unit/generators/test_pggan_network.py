@@ -8,7 +8,7 @@ from torch import nn
 
 from synthrelease.generators.pggan.critic import Critic, group_spread
 from synthrelease.generators.pggan.growth import Stage, doubled, halved
-from synthrelease.generators.pggan.network import Equalised, Painter, pixel_norm, width_at
+from synthrelease.generators.pggan.network import MASK_REACH, End, Equalised, Painter, pixel_norm, width_at
 
 
 def rng(seed: int = 0) -> torch.Generator:
@@ -39,7 +39,7 @@ def test_pictures_have_the_size_of_the_stage_and_the_critic_reads_them(resolutio
 
 def test_a_network_grows_to_1024_pixels_and_narrows_on_the_way() -> None:
     makes, judges = painter(1024, 32), critic(1024, 32)
-    assert [width_at(size, 32) for size in makes.sizes] == [32, 32, 32, 16, 8, 8, 8, 8, 8]
+    assert [width_at(size, 32) for size in makes.sizes] == [32, 32, 32, 16, 16, 16, 16, 16, 16]
     with torch.no_grad():
         pictures = makes(torch.randn(1, 8, generator=rng()))
         assert pictures.shape == (1, 2, 1024, 1024)
@@ -95,7 +95,8 @@ def test_a_fresh_network_is_fully_grown() -> None:
     assert network.stage == Stage(2)
     assert not network.grow(Stage(2))
     assert unused == {name for name, p in network.named_parameters() if not p.requires_grad}
-    assert unused == {f"ends.{level}.layer.{kind}" for level in (0, 1) for kind in ("weight", "bias")}
+    kinds = [f"{part}.layer.{kind}" for part in ("image", "masks") for kind in ("weight", "bias")]
+    assert unused == {f"ends.{level}.{kind}" for level in (0, 1) for kind in kinds}
 
 
 @pytest.mark.parametrize("layer", [nn.Conv2d(32, 64, 3, padding=1), nn.Conv2d(48, 64, 1), nn.Linear(64, 128)])
@@ -169,3 +170,12 @@ def test_halves_of_a_fade_mix_linearly_in_the_generator() -> None:
         ends.append(makes(z))
     torch.testing.assert_close(ends[1], 0.6 * ends[0] + 0.4 * ends[2])
     torch.testing.assert_close(halved(ends[0]), ends[0][..., ::2, ::2])
+
+
+def test_the_image_does_not_see_how_strong_the_features_of_its_masks_are() -> None:
+    """Where a mask has its border its features vanish; the image's must not be raised there."""
+    end, features = End(16, 2), torch.randn(2, 16, 4, 4, generator=rng())
+    vanishing = torch.cat([3.0 * features[:, :12], 0.0 * features[:, 12:]], dim=1)
+    torch.testing.assert_close(end(vanishing)[:, :1], end(features)[:, :1], atol=1e-5, rtol=0)
+    assert end(features)[:, 1:].abs().max() <= MASK_REACH
+    assert End(16, 1)(features).shape == (2, 1, 4, 4)

@@ -13,13 +13,30 @@ def passing(made: Thresholds, probabilities: torch.Tensor, targets: torch.Tensor
 
 
 @pytest.mark.parametrize("findings", [1, 3])
-def test_two_in_five_of_the_real_images_would_be_accepted_for_what_they_show(findings: int) -> None:
+def test_one_in_four_of_the_real_images_of_every_class_would_be_accepted_for_what_they_show(findings: int) -> None:
     rng = torch.Generator().manual_seed(findings)
     targets = torch.randint(2, (600, findings), generator=rng).float()
     probabilities = (3.0 * (targets - 0.5) + torch.randn(600, findings, generator=rng)).sigmoid()
     made = calibrated(probabilities, targets)
-    assert passing(made, probabilities, targets) == pytest.approx(0.4, abs=0.03)
+    shares = [
+        passing(made, *(t[(targets == row).all(dim=1)] for t in (probabilities, targets)))
+        for row in targets.unique(dim=0)
+    ]
+    # One finding: the median of either class. Three at once: the strictest that the hardest class allows.
+    assert min(shares) == pytest.approx(0.5 if findings == 1 else 0.25, abs=0.03)
     assert made.told_apart.all()
+
+
+def test_a_class_is_not_asked_to_be_unlike_its_neighbour_as_a_third_one_is() -> None:
+    """Of two classes that resemble each other the rarer keeps thresholds that its own images reach."""
+    rng = torch.Generator().manual_seed(0)
+    centres = torch.tensor([[4.0, -5.0, -5.0], [-5.0, 1.0, -1.0], [-5.0, -0.3, 0.3]])
+    labels = torch.cat([torch.zeros(300), torch.ones(300), torch.full((60,), 2.0)]).long()
+    probabilities = (centres[labels] + torch.randn(660, 3, generator=rng)).sigmoid()
+    targets = torch.eye(3)[labels]
+    made = calibrated(probabilities, targets)
+    assert passing(made, probabilities[labels == 2], targets[labels == 2]) >= 0.25
+    assert made.absent[1] > 0.2  # the second finding is allowed to be as likely as it is in images of the third class
 
 
 def test_a_rare_finding_that_never_reaches_half_gets_a_threshold_that_real_images_reach() -> None:
@@ -27,7 +44,7 @@ def test_a_rare_finding_that_never_reaches_half_gets_a_threshold_that_real_image
     with_it, without = 0.1 + 0.2 * torch.rand(20, 1, generator=rng), 0.05 * torch.rand(500, 1, generator=rng)
     made = calibrated(torch.cat([with_it, without]), torch.cat([torch.ones(20, 1), torch.zeros(500, 1)]))
     assert made.present < 0.3
-    assert (with_it >= made.present).float().mean().item() >= 0.4
+    assert (with_it >= made.present).float().mean().item() >= 0.25
 
 
 def test_images_of_which_a_finding_is_not_known_do_not_count() -> None:

@@ -10,13 +10,14 @@ import torch
 from synthrelease.errors import IntegrityError
 from synthrelease.generators.protocol import Spec
 from synthrelease.generators.registry import GENERATORS, MANIFEST, WEIGHTS, build, load_generator, save_generator
-from synthrelease.policy.schema import (
+from synthrelease.policy.generators import (
     DiffusionGenerator,
     DraiGenerator,
     GeneratorSettings,
     LatentClass,
     MomentsGenerator,
     PgganGenerator,
+    UmGenerator,
 )
 
 SPEC = Spec(resolution=16, classes=2, segments=1)
@@ -25,6 +26,7 @@ EVERY: list[GeneratorSettings] = [
     DiffusionGenerator(name="diffusion", width=8, sampler_steps=2, seed=3),
     PgganGenerator(name="pggan", width=8, latent=8, lco=LatentClass(steps=2, restarts=1), seed=3),
     DraiGenerator(name="drai", width=8, style=4, content=4, seed=3),
+    UmGenerator(name="um", width=8, latent=4, superpixels=36, seed=3),
 ]
 
 

@@ -76,8 +76,8 @@ def test_self_supervision_without_a_transform_is_refused() -> None:
     assert broken(policy(transforms=[], self_supervision_weight=0)) == []
 
 
-def test_private_steps_are_paid_once() -> None:
+def test_a_penalty_of_real_rows_is_refused_where_privacy_is_claimed() -> None:
     found = broken(policy(privacy=PRIVATE))
-    assert [line.split(":")[0] for line in found] == ["generator.predictor_steps", "generator.penalty_on"]
-    assert broken(policy(privacy=PRIVATE, predictor_steps=1, penalty_on="generated")) == []
-    assert broken(policy(privacy=PRIVATE, reversal_weight=0, penalty_weight=0)) == []
+    assert [line.split(":")[0] for line in found] == ["generator.penalty_on"]
+    assert broken(policy(privacy=PRIVATE, penalty_on="generated")) == []
+    assert broken(policy(privacy=PRIVATE, penalty_weight=0)) == []

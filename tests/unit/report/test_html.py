@@ -367,5 +367,14 @@ def test_a_page_without_pictures_records_or_numbers_still_renders(inputs: Any) -
     assert "None" not in text
 
 
+def test_the_picture_of_styles_is_shown_where_there_is_one(inputs: Any, external: str) -> None:
+    buffer = io.BytesIO()
+    Image.fromarray(np.zeros((8, 12), dtype=np.uint8)).save(buffer, format="PNG")
+    page = render(Edition.EXTERNAL, replace(inputs.external, styles=buffer.getvalue()))
+    assert "Content and style" in words(page)
+    assert base64.b64encode(buffer.getvalue()).decode() in page
+    assert "Content and style" not in words(external)
+
+
 def test_the_same_inputs_give_the_same_page(inputs: Any, external: str) -> None:
     assert render(Edition.EXTERNAL, inputs.external) == external

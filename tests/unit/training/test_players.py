@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,14 @@ from synthrelease.privacy.account import Account
 from synthrelease.privacy.accounting import Mechanism
 from synthrelease.privacy.noise import OsNoise
 from synthrelease.privacy.plan import GaussianRelease, PrivacyPlan
-from synthrelease.training.loop import Stepper, groups_of, plain_gradient, private_gradient, step_together
+from synthrelease.training.loop import (
+    Stepper,
+    StepReport,
+    groups_of,
+    plain_gradient,
+    private_gradient,
+    step_together,
+)
 from synthrelease.training.patients import TrainingPatients
 
 SPEC = Spec(resolution=16, classes=2, segments=1)
@@ -194,3 +202,31 @@ def test_players_learn_together_plain_and_private(tmp_path: Path) -> None:
         assert right > 0.8
         scores = networks.critic(batch.images).mean() - networks.critic(networks.made(torch.Generator())).mean()
         assert torch.isfinite(scores)
+
+
+def test_a_player_takes_its_turns_in_plain_steps_and_one_in_private_ones() -> None:
+    networks = Adversaries()
+    critic, encoder, _ = networks.players()
+    quick = replace(encoder, turns=3)
+    asked: list[int] = []
+
+    def gradient(players: tuple[Player, ...], step: int) -> tuple[StepReport, ...]:
+        asked.append(step)
+        for p in quick.module.parameters():
+            p.grad = torch.ones_like(p)
+        return (StepReport(float(step)),) * len(players)
+
+    before = [p.detach().clone() for p in quick.module.parameters()]
+    for step in range(2):
+        report = step_together((Stepper(quick, learning_rate=0.1, decay=0.5),), gradient, step)
+    assert asked == [0, 1, 2, 3, 4, 5]
+    assert report == (StepReport(5.0),)
+    for old, new in zip(before, quick.module.parameters(), strict=True):
+        torch.testing.assert_close(old - new, torch.full_like(old, 0.6))
+    step_together((Stepper(quick, learning_rate=0.1, decay=0.5, private=True),), gradient, 7)
+    assert asked[6:] == [7]
+    with pytest.raises(ValueError, match="as many turns"):
+        step_together(tuple(Stepper(p, learning_rate=0.1, decay=0.5) for p in (critic, quick)), gradient, 0)
+    for turns in ({"turns": 0}, {"turns": 2, "every_private": 2, "sees_real": False}):
+        with pytest.raises(ValueError, match="turns"):
+            replace(encoder, **turns)

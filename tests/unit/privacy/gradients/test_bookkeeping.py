@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from synthrelease.generators.diffusion.model import DiffusionGenerator
 from synthrelease.generators.protocol import Batch, Spec
-from synthrelease.policy.schema import DiffusionGenerator as Settings
+from synthrelease.policy.generators import DiffusionGenerator as Settings
 from synthrelease.privacy.clipping import Backend, clipped_gradient_sum
 from synthrelease.privacy.gradients.block import Unsupported, squared_norms_of, trained
 from synthrelease.privacy.gradients.bookkeeping import book_kept

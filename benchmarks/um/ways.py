@@ -1,0 +1,64 @@
+"""Two ways to an annotated archive from few masks: image and mask painted after a map, and images painted after made-up masks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from synthrelease.generators.protocol import Batch, Spec
+from synthrelease.generators.um.guidance import Guidance
+from synthrelease.generators.um.model import UmGenerator
+from synthrelease.policy.generators import UmGenerator as Settings
+
+SUPERPIXELS = 128
+
+
+class MaskMaps(Guidance):
+    """Masks in the place of maps: 1 inside, -1 outside. What is made up is cut at nothing, and taught as if it were not."""
+
+    def of(self, images: Tensor) -> Tensor:
+        """(N, 1, H, W) of -1 and 1."""
+        return torch.where(images > 0, 1.0, -1.0)
+
+    def straight_through(self, images: Tensor) -> Tensor:
+        """The same, to which gradients come as if nothing were cut."""
+        return images + (self.of(images) - images).detach()
+
+    def remembered(self, images: Tensor) -> Tensor:
+        """The masks that belong to images."""
+        return torch.stack([self._known[image.numpy().tobytes()] for image in images])
+
+    def learn(self, batch: Batch) -> None:
+        """Take up the masks of images."""
+        for image, mask in zip(batch.images, batch.masks, strict=True):
+            self._known[image.numpy().tobytes()] = self.of(mask - 0.5)
+
+
+class MaskGuided(UmGenerator):
+    """Noise -> mask -> image, of the same networks: the mask-conditioned synthesis that UM is held against (V2M2I).
+
+    It can learn from images with masks alone.
+    """
+
+    def __init__(self, spec: Spec, settings: Settings) -> None:
+        super().__init__(replace(spec, segments=0), settings)
+        self.guidance = MaskMaps(settings.superpixels, settings.compactness, settings.level_step)
+
+    def learn_masks(self, batch: Batch) -> None:
+        """What is trained on next."""
+        assert isinstance(self.guidance, MaskMaps)
+        self.guidance.learn(batch)
+
+    def sample(self, labels: Tensor, rng: torch.Generator) -> Batch:
+        """An image for each class index, with the mask that it was painted after."""
+        maps = self.sample_maps(labels, rng)
+        return Batch(self.painted(maps, labels).images, (maps > 0).float(), labels)
+
+
+def settings(*, width: int, batch: int, seed: int, guidance: str = "generated") -> Settings:
+    """Of both ways."""
+    return Settings.model_validate(
+        {"name": "um", "width": width, "batch": batch, "seed": seed, "superpixels": SUPERPIXELS, "guidance": guidance}
+    )

@@ -1,0 +1,92 @@
+"""Public images whose maps guide what is sampled, and what the training record tells of where maps come from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from hashlib import sha256
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from synthrelease.errors import UnsuitableData, UsageError
+from synthrelease.generators.protocol import Generator
+from synthrelease.generators.um.model import UmGenerator
+from synthrelease.policy.generators import UmGenerator as UmSettings
+from synthrelease.policy.schema import Policy
+
+WARNING = (
+    "generator.guidance: real: images are painted after maps of patients who were set apart for it, and each leads back to its "
+    "patient. For use in the house; no other guidance does this"
+)
+
+
+@dataclass(frozen=True)
+class PublicImages:
+    """Images that anybody may see.
+
+    Attributes:
+        images: (M, 1, H, W) float32 in [-1, 1], H = W.
+        digest: SHA-256 of their file.
+    """
+
+    images: Tensor
+    digest: str
+
+    def give(self, generator: Generator) -> None:
+        """Have a generator sample by their maps."""
+        assert isinstance(generator, UmGenerator)
+        generator.give_maps(self.images)
+
+
+def public_images(policy: Policy) -> PublicImages | None:
+    """The images that the policy takes maps of; None where it takes none.
+
+    Raises:
+        UsageError: There is no such file.
+        UnsuitableData: It does not hold grey images.
+    """
+    settings = policy.generator
+    if not isinstance(settings, UmSettings) or settings.public_images is None:
+        return None
+    try:
+        content = Path(settings.public_images).read_bytes()
+    except OSError as error:
+        raise UsageError(
+            f"generator.public_images: {settings.public_images} cannot be read",
+            fix="Name a NumPy file (.npy) of public grey images.",
+        ) from error
+    try:
+        values = np.load(BytesIO(content), allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise _not_images(settings.public_images, "no NumPy file") from error
+    if not (values.ndim == 3 and len(values) and values.shape[1] == values.shape[2] and values.dtype == np.uint8):
+        raise _not_images(settings.public_images, f"{values.dtype} of shape {values.shape}")
+    images = torch.from_numpy(values.astype(np.float32) / 127.5 - 1.0)[:, None]
+    return PublicImages(images, sha256(content).hexdigest())
+
+
+def guidance_told(policy: Policy, given: PublicImages | None) -> dict[str, Any] | None:
+    """What the training record tells of maps and of the masks that were used; None for generators without maps."""
+    settings = policy.generator
+    if not isinstance(settings, UmSettings):
+        return None
+    told: dict[str, Any] = {
+        "maps": settings.guidance,
+        "masks_used": {"share_of_patients": settings.labelled_share, "seed": settings.seed},
+    }
+    if given is not None:
+        told["public_images"] = {"number": len(given.images), "sha256": given.digest}
+    if settings.guidance == "real":
+        told["warning"] = WARNING
+    return told
+
+
+def _not_images(path: str, what: str) -> UnsuitableData:
+    return UnsuitableData(
+        f"generator.public_images: {path} holds {what}",
+        fix="Give square grey images as one uint8 array (M, H, W), M at least 1.",
+    )

@@ -1,0 +1,103 @@
+"""The table of few masks: what its figures mean, and that a goal of one seed is not met."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks.um import __main__ as command
+from benchmarks.um import measuring, reference, throughput
+from benchmarks.um.cohorts import Sides
+from benchmarks.um.ways import MaskGuided, settings
+from synthrelease.generators.protocol import Batch, Spec
+
+
+def discs(size: int, seed: int) -> Batch:
+    rng = torch.Generator().manual_seed(seed)
+    at = torch.rand(size, 2, generator=rng) * 12 + 10
+    axis = torch.arange(32).float()
+    y, x = axis[:, None] - at[:, 0, None, None], axis - at[:, 1, None, None]
+    masks = ((y.square() + x.square()).sqrt() < 6).float()[:, None]
+    labels = torch.randint(2, (size,), generator=rng)
+    return Batch(masks - 0.5 + 0.05 * torch.randn(masks.shape, generator=rng), masks, labels)
+
+
+@pytest.fixture
+def made_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Discs in the place of a cohort: no real image is needed."""
+    sides = Sides(discs(40, 0), discs(60, 1), ("one", "other"), "disc")
+    monkeypatch.setattr(measuring, "COHORTS", {"discs": lambda side, train, held_out: sides})
+
+
+def figures(gain: float) -> dict[str, object]:
+    cases = np.random.default_rng(0).uniform(0.4, 0.8, 30)
+    values = {measuring.FEW: 0.0, measuring.MASKED: 0.01, measuring.UM: 0.01 + gain, measuring.BOTH: gain}
+    of = {"cells": {}, "mm_fid": {"UM": 0.5}, "mm_std": {"UM": 0.5}}
+    return {
+        "masks": 50,
+        "dice": {way: (cases + value).tolist() for way, value in values.items()},
+        "scales_tasks": {"tasks": [], "distance": of, "variety": of},
+    }
+
+
+def test_dice_is_of_each_case_that_shows_something() -> None:
+    truth = torch.zeros(3, 1, 4, 4)
+    truth[0, :, :2], truth[1, :, :, :1] = 1.0, 1.0
+    found = truth.clone()
+    found[1] = 0.0
+    assert measuring.dice(found, truth).tolist() == [1.0, 0.0]
+
+
+def test_superpixels_that_see_the_mask_allow_all_of_it_and_others_what_their_size_allows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen = discs(20, 1)
+    hidden = Batch(torch.zeros_like(seen.images), seen.masks, seen.labels)
+    for held_out in (seen, hidden):
+        sides = Sides(seen, held_out, ("one", "other"), "disc")
+        monkeypatch.setattr(measuring, "COHORTS", {"discs": lambda side, train, held_out, sides=sides: sides})
+        bound = measuring.bounds("discs", measuring.QUICK)
+        if held_out is seen:
+            assert min(bound.values()) > 0.99
+        else:
+            assert bound["32"] < bound["128"] < bound["256"] < 0.97
+
+
+def test_masks_take_the_place_of_maps_in_the_baseline() -> None:
+    batch = discs(6, 2)
+    generator = MaskGuided(Spec(32, 2, 1), settings(width=8, batch=4, seed=0))
+    generator.learn_masks(batch)
+    assert torch.equal(generator.guidance.remembered(batch.images), 2 * batch.masks - 1)
+    made = generator.sample(torch.tensor([0, 1]), torch.Generator().manual_seed(0))
+    assert set(made.masks.unique().tolist()) <= {0.0, 1.0}
+    assert made.images.shape == made.masks.shape
+
+
+def test_a_gain_at_one_seed_meets_no_goal_and_at_three_it_does() -> None:
+    one = reference.result({"chests": {"50/0": figures(0.1)}}, {}, {}, "c")
+    three = reference.result({"chests": {f"50/{seed}": figures(0.1) for seed in range(3)}}, {}, {}, "c")
+    none = reference.result({"chests": {f"50/{seed}": figures(0.0) for seed in range(3)}}, {}, {}, "c")
+    for name in ("chests_um_above_mask_conditioned_at_50", "chests_few_and_um_above_few_at_50"):
+        assert not one["goals"][name]["met"]
+        assert three["goals"][name]["met"]
+        assert not none["goals"][name]["met"]
+
+
+def test_a_goal_that_was_not_measured_is_not_in_the_record() -> None:
+    assert reference.result({"chests": {"25/0": figures(0.1)}}, {}, {}, "c")["goals"] == {}
+
+
+@pytest.mark.usefixtures("made_up")
+def test_a_quick_run_prints_every_way_and_ends_in_json(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scores = {"tasks": [], "distance": {"cells": {}, "mm_fid": {}}, "variety": {"cells": {}, "mm_std": {}}}
+    monkeypatch.setattr(measuring, "scales_tasks", lambda sides, made: scores)
+    monkeypatch.setattr(throughput, "measured", lambda note, quick: {})
+    command.main(["--quick", "--cohort", "discs", "--masks", "8"])
+    out = capsys.readouterr().out
+    assert all(way in out for way in measuring.WAYS)
+    assert json.loads(out.splitlines()[-1]) == {"goals": {}}

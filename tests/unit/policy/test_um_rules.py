@@ -1,0 +1,77 @@
+"""Maps of real images stay in the house, and maps are taken of something."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from synthrelease.policy.schema import Policy
+from synthrelease.policy.um_rules import RULES
+
+PRIVATE = {"mode": "private", "epsilon": 8, "delta": 1e-5, "expected_patients": 500}
+
+
+def policy(
+    *, tier: str = "internal", private: bool = False, cohort: dict[str, Any] | None = None, **generator: Any
+) -> Policy:
+    return Policy.model_validate(
+        {
+            "schema": 1,
+            "purpose": "test",
+            "sharing": {"tier": tier},
+            "roles": {"operator": "Olga", "custodian": "Carl"},
+            "cohort": {"name": "a", "source": "x", "classes": ["one"], "segments": ["lung"], **(cohort or {})},
+            "privacy": PRIVATE if private else {"mode": "none"},
+            "generator": {"name": "um", **generator},
+        },
+        strict=False,
+    )
+
+
+def broken(given: Policy) -> list[str]:
+    return [f"{'.'.join(map(str, path))}: {what}" for rule in RULES for path, what in rule(given)]
+
+
+@pytest.mark.parametrize("private", [True, False])
+@pytest.mark.parametrize("guidance", ["generated", "procedural"])
+def test_maps_that_hold_nothing_real_may_leave(guidance: str, private: bool) -> None:
+    assert broken(policy(tier="registered", private=private, guidance=guidance)) == []
+
+
+def test_real_maps_void_a_claim() -> None:
+    (found,) = broken(policy(private=True, guidance="real"))
+    assert found.startswith("generator.guidance: real maps void the claim")
+
+
+@pytest.mark.parametrize("tier", ["open", "registered", "controlled"])
+def test_real_maps_stay_in_the_house_even_without_a_claim(tier: str) -> None:
+    (found,) = broken(policy(tier=tier, guidance="real"))
+    assert "real maps need sharing.tier: internal" in found
+
+
+def test_real_maps_may_be_looked_at_in_the_house() -> None:
+    assert broken(policy(guidance="real")) == []
+
+
+def test_public_maps_need_images_and_others_take_none() -> None:
+    assert "needed when generator.guidance is public" in broken(policy(guidance="public"))[0]
+    assert broken(policy(guidance="public", public_images="atlas.npy")) == []
+    assert "belongs to guidance: public" in broken(policy(public_images="atlas.npy"))[0]
+
+
+def test_a_share_of_masks_needs_masks() -> None:
+    assert broken(policy(labelled_share=0.1)) == []
+    assert "names no segments" in broken(policy(labelled_share=0.1, cohort={"segments": []}))[0]
+
+
+def test_superpixels_of_a_pixel_or_two_are_refused() -> None:
+    assert broken(policy(superpixels=256, cohort={"resolution": 32})) == []
+    assert "at most a fourth of the pixels (64)" in broken(policy(cohort={"resolution": 16}))[0]
+
+
+def test_a_share_of_none_or_more_than_all_is_no_share() -> None:
+    for share in (0.0, 1.1):
+        with pytest.raises(ValidationError):
+            policy(labelled_share=share)

@@ -1,0 +1,80 @@
+"""Content and style apart through the one training loop: plain, private as one release, and told how it stands."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from discs_archive import Archive, policy
+
+from synthrelease.errors import Interrupted
+from synthrelease.generators.registry import load_generator
+from synthrelease.privacy.noise import OsNoise
+from synthrelease.records.ledger import Ledger
+from synthrelease.records.progress import Silent
+from synthrelease.training.train import train_with
+
+SMALL: dict[str, Any] = {"width": 8, "style": 4, "content": 5, "batch": 8, "warmup_steps": 4, "steps": 5}
+TOLD = {"style_usage", "style_scale", "content_scale", "predictor_content", "predictor_style", "conditioning_sigma"}
+
+
+def trained(folder: Path, mode: str, *, resume: bool = False, stop_after: int | None = None, **settings: Any) -> Any:
+    """A run on the discs."""
+    archive = Archive()
+    return train_with(
+        policy("drai", mode, {**SMALL, **settings}),
+        archive,
+        archive.patients,
+        "cohort",
+        folder / "run",
+        ledger=Ledger(folder / "discs.jsonl"),
+        resume=resume,
+        progress=Silent(),
+        stop_after=stop_after,
+        noise=OsNoise(),
+    )
+
+
+def events(folder: Path, name: str) -> list[dict[str, Any]]:
+    """Lines of the internal log."""
+    lines = [json.loads(line) for line in (folder / "run" / "events.jsonl").read_text(encoding="utf-8").splitlines()]
+    return [line for line in lines if line["event"] == name]
+
+
+def test_a_plain_run_tells_how_the_game_stands(tmp_path: Path) -> None:
+    record = trained(tmp_path, "none", predictor_steps=2)
+    assert record["privacy"]["epsilon"] is None
+    told = events(tmp_path, "diagnostics")
+    assert [line["step"] for line in told] == list(range(5))
+    assert all(line.keys() >= TOLD and line["visibility"] == "internal" for line in told)
+    assert {line["player"] for line in events(tmp_path, "step")} == {"critics", "predictors", "encoder", "generator"}
+
+
+def test_an_interrupted_run_ends_bit_equal_though_predictors_take_turns(tmp_path: Path) -> None:
+    trained(tmp_path / "whole", "none", predictor_steps=3)
+    with pytest.raises(Interrupted):
+        trained(tmp_path / "parts", "none", predictor_steps=3, stop_after=2)
+    trained(tmp_path / "parts", "none", predictor_steps=3, resume=True)
+    whole, parts = (load_generator(tmp_path / name / "run" / "checkpoint").state() for name in ("whole", "parts"))
+    assert all(torch.equal(whole[name], parts[name]) for name in whole)
+
+
+def test_a_private_run_pays_for_all_that_reads_real_images_as_one(tmp_path: Path) -> None:
+    record = trained(tmp_path, "private", penalty_on="generated")
+    together = {"critics", "predictors", "encoder", "generator"}
+    privacy = record["privacy"]
+    assert privacy["epsilon"] <= 1.0
+    stepped = [m for m in privacy["mechanisms"] if m["name"].startswith("gradient_steps")]
+    assert len(stepped) == 1
+    assert stepped[0]["steps"] == 6
+    private = [line for line in events(tmp_path, "step") if line["stage"] == "steps"]
+    assert {line["player"] for line in private if line["patients"]} == together
+    # One step each in a step of the loop, also of the predictors: each is paid for.
+    assert len([line for line in private if line["player"] == "predictors"]) == 6
+    kept = {path.name for path in (tmp_path / "run" / "checkpoint").iterdir()}
+    assert "generator.safetensors" in kept
+    state = load_generator(tmp_path / "run" / "checkpoint").state()
+    assert not any("encoder" in name or "trunk" in name for name in state)
