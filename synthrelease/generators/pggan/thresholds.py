@@ -6,12 +6,11 @@ For a strictness s in [0, 1/2] and each finding l, over the classes that have im
     tau-_l(s) = most, over the classes that do not, of their (1 - s)-quantile
 
 and s is the largest at which one in four of the real images of every class pass for their own findings, all of them
-together. A made image has to look to the guide like a typical real one of its class and no surer: it never has to be
-beyond the median, and the search ends there, so that no caricatures are made. A fixed 0.5 would be wrong for a rare finding,
-whose real images may all lie below it; a quantile over all classes at once would be wrong for two that resemble each other,
-since it asks of the rarer to be as far from the other as images are that look like neither. Where tau+ and tau- cross, the
-guide hardly knows the finding: both are
-put between, and ``told_apart`` says so.
+together. A made image has to look to the guide like a typical real one of its class and no surer: it never has to be beyond
+the median, and the search ends there, so that no caricatures are made. A fixed 0.5 would be wrong for a rare finding, whose
+real images may all lie below it; a quantile over all classes at once would be wrong for two that resemble each other, since
+it asks of the rarer to be as far from the other as images are that look like neither. Where tau+ and tau- cross, the guide
+hardly knows the finding: both are put between, and ``told_apart`` says so.
 """
 
 from __future__ import annotations
