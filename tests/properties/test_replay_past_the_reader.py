@@ -196,8 +196,8 @@ def the_number_of_patients_in_the_record(patch: pytest.MonkeyPatch) -> None:
     real, seen = train.training_record, []
 
     class Counted(TrainingPatients):
-        def __init__(self, *given: Any) -> None:
-            super().__init__(*given)
+        def __init__(self, *given: Any, **named: Any) -> None:
+            super().__init__(*given, **named)
             seen.append(len(self))
 
     patch.setattr(train, "TrainingPatients", Counted)
