@@ -15,6 +15,8 @@ from synthrelease.errors import Interrupted, SynthreleaseError
 from synthrelease.policy.rules import shows_several_findings
 from synthrelease.policy.schema import Policy
 from synthrelease.records.runs import PHANTOM_SIZE, Run, simulated_cohort
+from synthrelease.training.guides import taken_guide
+from synthrelease.training.maps import public_images
 from synthrelease.training.train import begun, train
 from synthrelease.workflow.beginning import policy_of
 from synthrelease.workflow.desk import Desk, threads
@@ -68,6 +70,9 @@ def train_run(desk: Desk, run: Run, *, resume: bool) -> dict[str, Any]:
     """Train, charging the ledger before the first look at the data; writes training.json and the checkpoint."""
     policy = policy_of(run)
     try:
+        # What comes from elsewhere is looked for first: reading a cohort may take an hour.
+        taken_guide(policy)
+        public_images(policy)
         store = open_cohort(desk, run, policy)
         # A run that was interrupted before it was charged has nothing to resume: it begins now.
         resume = resume and begun(run.folder)
