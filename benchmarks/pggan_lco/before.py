@@ -22,6 +22,7 @@ from synthrelease.generators.moments.basis import Basis
 from synthrelease.generators.moments.model import MomentsGenerator
 from synthrelease.generators.pggan.model import PgganGenerator
 from synthrelease.generators.protocol import Batch, Generator
+from synthrelease.generators.weights import under
 from synthrelease.privacy.account import Account
 from synthrelease.privacy.noise import OsNoise
 from synthrelease.training.checkpoint import Checkpoint
@@ -68,9 +69,9 @@ def warmed_up(trained: Trained, moments: MomentsGenerator) -> PgganGenerator:
     made = PgganGenerator(spec_of(trained.policy), trained.settings)
     kept = load_file(trained.warmed)
     for player in made.players():
-        weights = _under(kept, f"{player.name}/weight/")
+        weights = under(kept, f"{player.name}/weight")
         if player.averaged:
-            weights |= _under(kept, f"{player.name}/average/")
+            weights |= under(kept, f"{player.name}/average")
         player.module.load_state_dict(weights)
     made.calibrate(_samples(trained, moments))
     return made
@@ -94,10 +95,6 @@ def _samples(trained: Trained, moments: MomentsGenerator) -> Iterator[Batch]:
     for number in range(CALIBRATION_BATCHES):
         rng = seeded(settings.seed, "calibration", number)
         yield moments.sample(torch.randint(moments.spec.classes, (settings.batch,), generator=rng), rng)
-
-
-def _under(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
 def _nothing_new(name: str, value: Any) -> None:

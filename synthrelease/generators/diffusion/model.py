@@ -8,11 +8,11 @@ from typing import Protocol, Self
 import torch
 from torch import Tensor, nn
 
-from synthrelease.errors import IntegrityError
 from synthrelease.generators.diffusion import precondition
 from synthrelease.generators.diffusion.network import UNet
 from synthrelease.generators.diffusion.sampler import heun
 from synthrelease.generators.protocol import Batch, Forward, Inputs, Player, Spec
+from synthrelease.generators.weights import put
 
 # Images denoised together while sampling. Fixed, since another size may change the last bits.
 CHUNK = 64
@@ -130,13 +130,7 @@ class DiffusionGenerator:
             IntegrityError: A tensor is missing or has another shape.
         """
         generator = cls(spec, settings)
-        try:
-            generator.denoiser.load_state_dict(dict(state))
-        except RuntimeError as error:
-            raise IntegrityError(
-                "the weights do not fit the network that the settings describe",
-                fix="Train again: the checkpoint belongs to another policy.",
-            ) from error
+        put(generator.denoiser, state, "the network")
         return generator
 
     def players(self) -> tuple[Player, ...]:

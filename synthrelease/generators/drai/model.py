@@ -25,10 +25,8 @@ from typing import Self
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.func import functional_call
+from torch import Tensor
 
-from synthrelease.errors import IntegrityError
 from synthrelease.generators.drai import losses, reversal
 from synthrelease.generators.drai.diagnostics import diagnose
 from synthrelease.generators.drai.discriminators import Critics
@@ -36,6 +34,7 @@ from synthrelease.generators.drai.networks import Codes, Encoder, Painter, gauss
 from synthrelease.generators.drai.settings import DraiSettings, on_real_images
 from synthrelease.generators.drai.transforms import transformed
 from synthrelease.generators.protocol import Batch, Forward, Inputs, Player, Spec
+from synthrelease.generators.weights import put, still
 
 BETAS = (0.5, 0.99)
 """Of Adam, for all: the other players move on, and what was downhill then is not now."""
@@ -89,13 +88,7 @@ class DraiGenerator:
         """
         generator = cls(spec, settings)
         generator._infers = False
-        try:
-            generator.painter.load_state_dict(dict(state))
-        except RuntimeError as error:
-            raise IntegrityError(
-                "the weights do not fit the network that the settings describe",
-                fix="Train again: the checkpoint belongs to another policy.",
-            ) from error
+        put(generator.painter, state, "the network")
         return generator
 
     def state(self) -> dict[str, Tensor]:
@@ -273,11 +266,11 @@ class DraiGenerator:
         return scores
 
     def _painter_loss(self, made: Inputs) -> Tensor:
-        loss = losses.of_generator(self._judged(made, _still(self.critics)))
+        loss = losses.of_generator(self._judged(made, still(self.critics)))
         law = self.painter.contents(made["labels"])
         loss = loss + self._settings.conditioning_weight * losses.divergence(law)
         if self._settings.cycle == "latent" and self._settings.cycle_weight:
-            loss = loss + self._latent_cycle(made, _still(self.encoder))
+            loss = loss + self._latent_cycle(made, still(self.encoder))
         return loss
 
     def _latent_cycle(self, made: Inputs, encoder: Forward | None = None) -> Tensor:
@@ -349,17 +342,17 @@ class DraiGenerator:
         settings, real, labels = self._settings, inputs["real"], inputs["labels"]
         codes = self.encoder.codes(forward(real))
         style, content = codes.style.at(inputs["style_noise"]), codes.content.at(inputs["content_noise"])
-        loss = losses.of_encoder(_still(self.critics)(real, labels, labels, style, content))
+        loss = losses.of_encoder(still(self.critics)(real, labels, labels, style, content))
         if settings.code_weight:
-            law = gaussian(_still(self.painter.conditioning)(labels))
+            law = gaussian(still(self.painter.conditioning)(labels))
             loss = loss + settings.code_weight * (
                 losses.divergence(codes.style) + losses.divergence(codes.content, law)
             )
         if settings.cycle == "image" and settings.cycle_weight:
-            again = _still(self.painter)(style, content)
+            again = still(self.painter)(style, content)
             loss = loss + settings.cycle_weight * losses.difference(again, real)
         if settings.reversal_weight:
-            hidden = reversal.reversed_errors(_still(self.predictors), codes.style.mean, codes.content.mean)
+            hidden = reversal.reversed_errors(still(self.predictors), codes.style.mean, codes.content.mean)
             loss = loss + settings.reversal_weight * reversal.ramp(self._share) * hidden
         if settings.self_supervision_weight:
             turned = self.encoder.codes(forward(inputs["turned"]))
@@ -374,14 +367,3 @@ def style_notes(settings: DraiSettings, findings: tuple[str, ...]) -> tuple[tupl
     if settings.styles_per_finding is None:
         return ()
     return ((STYLE_NOTE, "number of the style, which images of other findings share"),)
-
-
-def _still(network: nn.Module) -> Forward:
-    """A network with its weights as they stand: no gradient of theirs is wanted."""
-    weights = {name: p.detach() for name, p in network.named_parameters()}
-
-    def forward(*args: Tensor) -> Tensor:
-        out: Tensor = functional_call(network, weights, args)
-        return out
-
-    return forward

@@ -17,7 +17,6 @@ from typing import Protocol, Self
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from synthrelease.errors import IntegrityError
 from synthrelease.generators.pggan import guide as guides
@@ -28,6 +27,7 @@ from synthrelease.generators.pggan.lco import calibration, optimise
 from synthrelease.generators.pggan.network import MASK_REACH, Painter
 from synthrelease.generators.pggan.thresholds import Thresholds
 from synthrelease.generators.protocol import Batch, Forward, Inputs, Player, Spec
+from synthrelease.generators.weights import put, still, under
 from synthrelease.policy.generators import LatentClass
 
 BETAS = (0.0, 0.99)
@@ -134,9 +134,9 @@ class PgganGenerator:
         """
         generator = cls(spec, settings)
         for name, network in generator._networks().items():
-            _put(network, _under(state, name), f"the {name}")
+            put(network, under(state, name), f"the {name}")
         try:
-            generator.thresholds = Thresholds.from_tensors(_under(state, "thresholds"))
+            generator.thresholds = Thresholds.from_tensors(under(state, "thresholds"))
         except KeyError as error:
             raise IntegrityError(
                 "the guide's thresholds are missing", fix="Train again, or restore the checkpoint from a copy."
@@ -252,7 +252,7 @@ class PgganGenerator:
         Raises:
             IntegrityError: It has another shape.
         """
-        _put(self.guide, state, "the guide")
+        put(self.guide, state, "the guide")
         self._guide_learns = False
 
     def _networks(self) -> dict[str, nn.Module]:
@@ -307,26 +307,8 @@ class PgganGenerator:
         return self._settings.loss == "softplus" and not self.critic.batch_spread
 
     def _painter_loss(self, forward: Forward, inputs: Inputs) -> Tensor:
-        # The critic's weights as they stand: no gradient of theirs is wanted here.
-        still = {name: p.detach() for name, p in self.critic.named_parameters()}
-        scores: Tensor = functional_call(self.critic, still, (forward(inputs["latents"]),))
-        return losses.of_generator(scores, self._settings.loss)
+        return losses.of_generator(still(self.critic)(forward(inputs["latents"])), self._settings.loss)
 
 
 def _penalised(size: int) -> int:
     return max(1, size // PENALISED)
-
-
-def _under(state: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
-    prefix = f"{name}/"
-    return {key.removeprefix(prefix): tensor for key, tensor in state.items() if key.startswith(prefix)}
-
-
-def _put(network: nn.Module, state: Mapping[str, Tensor], what: str) -> None:
-    try:
-        network.load_state_dict(dict(state))
-    except RuntimeError as error:
-        raise IntegrityError(
-            f"the weights do not fit {what} that the settings describe",
-            fix="Train again: the checkpoint belongs to another policy.",
-        ) from error

@@ -30,16 +30,16 @@ from typing import Self
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.nn import functional
 
-from synthrelease.errors import IntegrityError, UnsuitableData
+from synthrelease.errors import UnsuitableData
 from synthrelease.generators.protocol import Batch, Forward, Inputs, Player, Spec
 from synthrelease.generators.um import losses
 from synthrelease.generators.um.guidance import Guidance, guided
 from synthrelease.generators.um.networks import SCALES, Critics, Mapper, Painter
 from synthrelease.generators.um.procedural import shapes
 from synthrelease.generators.um.settings import UmSettings
+from synthrelease.generators.weights import misfit, put, still, under
 
 BETAS = (0.5, 0.99)
 """Of Adam, for all: the other players move on, and what was downhill then is not now."""
@@ -95,15 +95,12 @@ class UmGenerator:
             IntegrityError: A tensor is missing or has another shape.
         """
         generator = cls(spec, settings)
+        for name, network in generator._networks().items():
+            put(network, under(state, name), "the networks")
         try:
-            for name, network in generator._networks().items():
-                network.load_state_dict(_under(state, name))
             generator.maps, generator.map_labels = state["maps"].float(), state["map_labels"]
-        except (KeyError, RuntimeError) as error:
-            raise IntegrityError(
-                "the weights do not fit the networks that the settings describe",
-                fix="Train again: the checkpoint belongs to another policy.",
-            ) from error
+        except KeyError as error:
+            raise misfit("the networks") from error
         return generator
 
     def state(self) -> dict[str, Tensor]:
@@ -266,7 +263,7 @@ class UmGenerator:
     def _mapper_loss(self, forward: Forward, inputs: Inputs) -> Tensor:
         made = self.guidance.straight_through(self._pictured(inputs["latents"], inputs["labels"], forward))
         assert self.critics.maps is not None
-        return functional.softplus(-_still(self.critics.maps)(made, inputs["labels"]))
+        return functional.softplus(-still(self.critics.maps)(made, inputs["labels"]))
 
     def _lessons(self, batch: Batch, rng: torch.Generator) -> dict[str, Tensor]:
         """Maps, images, the masks to learn, the pixels where they count, and how much."""
@@ -288,7 +285,7 @@ class UmGenerator:
     def _painter_loss(self, forward: Forward, inputs: Inputs) -> Tensor:
         painted = forward(inputs["guided"], inputs["labels"])
         image, logits = painted[:, :1], painted[:, 1:]
-        judged = self.critics.parted(_still(self.critics)(inputs["guided"], image, inputs["labels"]))
+        judged = self.critics.parted(still(self.critics)(inputs["guided"], image, inputs["labels"]))
         loss = losses.judged(judged[:SCALES], real=True)
         loss = loss + self._settings.reconstruction_weight * (image - inputs["image"]).abs().mean(dim=(1, 2, 3))
         if "wanted" not in inputs:
@@ -296,22 +293,6 @@ class UmGenerator:
         return loss + inputs["weights"] * losses.segmentation(logits, inputs["wanted"], inputs["pixels"])
 
 
-def _still(network: nn.Module) -> Forward:
-    """A network with its weights as they stand: no gradient of theirs is wanted."""
-    weights = {name: p.detach() for name, p in network.named_parameters()}
-
-    def forward(*args: Tensor) -> Tensor:
-        out: Tensor = functional_call(network, weights, args)
-        return out
-
-    return forward
-
-
 def _in_chunks(work: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
     """Done a fixed number of rows at a time."""
     return torch.cat([work(*each) for each in zip(*(torch.split(t, CHUNK) for t in tensors), strict=True)])
-
-
-def _under(state: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
-    prefix = f"{name}/"
-    return {key.removeprefix(prefix): tensor for key, tensor in state.items() if key.startswith(prefix)}
