@@ -43,7 +43,7 @@ class Effort:
     seeds: tuple[int, ...]
 
 
-WHOLE = Effort(steps=600, judge_steps=1500, probe_steps=500, patients=4500, samples=900, seeds=SEEDS)
+WHOLE = Effort(steps=1200, judge_steps=1500, probe_steps=500, patients=4500, samples=900, seeds=SEEDS)
 QUICK = Effort(steps=8, judge_steps=10, probe_steps=10, patients=120, samples=30, seeds=(0,))
 
 
