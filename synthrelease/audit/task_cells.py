@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +17,7 @@ import numpy.typing as npt
 from synthrelease.audit.fidelity import Halves, Roles, drawn
 from synthrelease.audit.images import ImageSet
 from synthrelease.audit.networks import fit_label_features
-from synthrelease.audit.scales_tasks import Features, at_scale, distance, scales_of, variety
+from synthrelease.audit.scales_tasks import Features, at_scale, brought_together, distance, scales_of, variety
 from synthrelease.errors import UnsuitableData
 from synthrelease.features.embedding import Reduction
 from synthrelease.features.extractors import ExtractorChoice, ExtractorName
@@ -70,6 +71,20 @@ class Cells:
             return variety(half.synthetic), variety(half.train), variety(half.first)
 
         return self._named(np.array([[of(half) for half in halves] for halves in self._halves(self.raw, seed, times)]))
+
+    def told(self, middle: Mapping[str, Array]) -> dict[str, Any]:
+        """What a check says of its cells: each raw, by whom it is of, and all brought together.
+
+        Args:
+            middle: (tasks, scales) by whom it is of.
+        """
+        return {
+            "tasks": list(self.tasks),
+            "scales": list(self.scales),
+            "cells": {name: each.tolist() for name, each in middle.items()},
+            "normalised_across": brought_together(middle),
+            "left_out": dict(self.left_out),
+        }
 
     def _halves(self, roles: Mapping[tuple[str, int], Roles], seed: int, times: int) -> Iterator[Iterator[Halves]]:
         for task in self.tasks:

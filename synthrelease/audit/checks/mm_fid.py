@@ -7,7 +7,6 @@ import numpy as np
 from synthrelease.audit.case import AuditCase
 from synthrelease.audit.intervals import percentiles
 from synthrelease.audit.measurement import Explanation, Measurement, holdout_missing, unable
-from synthrelease.audit.scales_tasks import brought_together
 from synthrelease.records.findings import Baseline, Criterion, Direction, Power, Statistic
 
 NAME = "MM-FID: Fréchet distance to the holdout over scales and tasks, relative to holdout against itself"
@@ -57,12 +56,5 @@ class ScalesTasksDistance:
             Power((interval.high - interval.low) / 2, "ratio, half width of the interval"),
             case.counts,
             note=f"{value:.1f} times the distance between two halves of the holdout, over {unit[0].size} cells",
-            details={
-                "tasks": list(cells.tasks),
-                "scales": list(cells.scales),
-                "cells": {name: each.tolist() for name, each in middle.items()},
-                "normalised_across": brought_together(middle),
-                "left_out": dict(cells.left_out),
-                "resamples": TIMES,
-            },
+            details=cells.told(middle) | {"resamples": TIMES},
         )

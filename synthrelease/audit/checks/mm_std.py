@@ -7,7 +7,7 @@ import numpy as np
 from synthrelease.audit.case import AuditCase
 from synthrelease.audit.intervals import percentiles
 from synthrelease.audit.measurement import Explanation, Measurement, holdout_missing, unable
-from synthrelease.audit.scales_tasks import Array, brought_together
+from synthrelease.audit.scales_tasks import Array
 from synthrelease.records.findings import Baseline, Criterion, Direction, Power, Statistic
 
 NAME = "MM-STD: agreement with the variety of real images over scales and tasks"
@@ -52,14 +52,7 @@ class ScalesTasksVariety:
             Power((interval.high - interval.low) / 2, "agreement, half width of the interval"),
             case.counts,
             note=f"{times:.2f} times the variety of real images on the whole, over {middle['real'].size} cells",
-            details={
-                "tasks": list(cells.tasks),
-                "scales": list(cells.scales),
-                "cells": {name: each.tolist() for name, each in middle.items()},
-                "normalised_across": brought_together(middle),
-                "left_out": dict(cells.left_out),
-                "resamples": TIMES,
-            },
+            details=cells.told(middle) | {"resamples": TIMES},
         )
 
 

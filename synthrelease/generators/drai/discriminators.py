@@ -19,7 +19,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from synthrelease.generators.drai.networks import Trunk, rectified
+from synthrelease.generators.drai.networks import Trunk
+from synthrelease.generators.layers import rectified
 
 PICTURE, CLASS, WRONG, STYLE, CONTENT = range(5)
 """Columns of the scores."""

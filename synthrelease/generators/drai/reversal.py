@@ -22,7 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from synthrelease.generators.drai.networks import rectified
+from synthrelease.generators.layers import rectified
 from synthrelease.generators.protocol import Forward
 
 CHANCE = 1.0

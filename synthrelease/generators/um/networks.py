@@ -16,53 +16,17 @@ ICLR 2018, for the class by projection. The first stage's layers are ours.
 from __future__ import annotations
 
 from itertools import pairwise
-from math import gcd
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-SLOPE = 0.2
-FOLDED_FROM = 28
-"""Pixels a side from which pictures are folded."""
-COARSEST = 4
+from synthrelease.generators import layers
+
 RESIDUALS = 3
 BOTTOM = 7
 """Side of the painter's coarsest grid, at least: nine residual blocks at a sixteenth are for pictures of a thousand pixels."""
 SCALES = 2
-
-
-def rectified(x: Tensor) -> Tensor:
-    """Leaky rectifier."""
-    return functional.leaky_relu(x, SLOPE)
-
-
-def fold_of(resolution: int) -> int:
-    """Pixels a side that become one: 2 from 28 px on, else 1."""
-    return 2 if resolution >= FOLDED_FROM else 1
-
-
-def sides(resolution: int, coarsest: int) -> tuple[int, ...]:
-    """Sides of the grids that a picture goes through, finest first: folded, then halved while that leaves ``coarsest``.
-
-    >>> sides(64, 8)
-    (32, 16, 8)
-    >>> sides(28, 4)
-    (14, 7)
-    """
-    found = [resolution // fold_of(resolution)]
-    while found[-1] % 2 == 0 and found[-1] // 2 >= coarsest:
-        found.append(found[-1] // 2)
-    return tuple(found)
-
-
-def _widths(resolution: int, coarsest: int, width: int) -> tuple[int, ...]:
-    return tuple(width * min(4, 2**level) for level in range(len(sides(resolution, coarsest))))
-
-
-def _norm(channels: int) -> nn.GroupNorm:
-    """Each example over its own groups of channels: one channel by itself would lose how bright a map is."""
-    return nn.GroupNorm(gcd(channels, 8), channels)
 
 
 class Painter(nn.Module):
@@ -75,29 +39,29 @@ class Painter(nn.Module):
 
     def __init__(self, classes: int, segments: int, resolution: int, width: int) -> None:
         super().__init__()
-        each, self._fold = _widths(resolution, BOTTOM, width), fold_of(resolution)
+        each, self._fold = layers.widths(resolution, width, BOTTOM), layers.fold_of(resolution)
         self.first = nn.Conv2d(2 * self._fold**2, each[0], 3, padding=1)
         self.classes = nn.Embedding(classes, each[-1])
         self.downs = nn.ModuleList(nn.Conv2d(fine, coarse, 4, stride=2, padding=1) for fine, coarse in pairwise(each))
         self.residuals = nn.ModuleList(_Residual(each[-1]) for _ in range(RESIDUALS))
         self.ups = nn.ModuleList(nn.Conv2d(coarse, fine, 3, padding=1) for coarse, fine in pairwise(each[::-1]))
-        self.down_norms = nn.ModuleList(_norm(channels) for channels in each)
-        self.up_norms = nn.ModuleList(_norm(channels) for channels in each[-2::-1])
+        self.down_norms = nn.ModuleList(layers.normed(channels) for channels in each)
+        self.up_norms = nn.ModuleList(layers.normed(channels) for channels in each[-2::-1])
         self.image = nn.Conv2d(each[0], self._fold**2, 3, padding=1)
         self.masks = nn.Conv2d(each[0], segments * self._fold**2, 3, padding=1) if segments else None
 
     def forward(self, guided: Tensor, labels: Tensor) -> Tensor:
         """(N, 2, H, W) levels and edges, (N,) classes, to (N, 1 + K, H, W): image in (-1, 1), and logits of each mask."""
-        h = rectified(self.down_norms[0](self.first(functional.pixel_unshuffle(guided, self._fold))))
+        h = layers.rectified(self.down_norms[0](self.first(functional.pixel_unshuffle(guided, self._fold))))
         seen = [h]
         for down, norm in zip(self.downs, list(self.down_norms)[1:], strict=True):
-            h = rectified(norm(down(h)))
+            h = layers.rectified(norm(down(h)))
             seen.append(h)
         h = h + self.classes(labels)[:, :, None, None]
         for residual in self.residuals:
             h = residual(h)
         for up, norm, beside in zip(self.ups, self.up_norms, seen[-2::-1], strict=True):
-            h = rectified(norm(up(functional.interpolate(h, scale_factor=2.0, mode="nearest"))) + beside)
+            h = layers.rectified(norm(up(functional.interpolate(h, scale_factor=2.0, mode="nearest"))) + beside)
         image = functional.pixel_shuffle(self.image(h), self._fold).tanh()
         if self.masks is None:
             return image
@@ -108,11 +72,11 @@ class _Residual(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.one, self.other = (nn.Conv2d(channels, channels, 3, padding=1) for _ in range(2))
-        self.norms = nn.ModuleList(_norm(channels) for _ in range(2))
+        self.norms = nn.ModuleList(layers.normed(channels) for _ in range(2))
 
     def forward(self, h: Tensor) -> Tensor:
         """A block that adds to what it is given."""
-        out: Tensor = h + self.norms[1](self.other(rectified(self.norms[0](self.one(h)))))
+        out: Tensor = h + self.norms[1](self.other(layers.rectified(self.norms[0](self.one(h)))))
         return out
 
 
@@ -129,7 +93,7 @@ class Patches(nn.Module):
         each = (channels, *(width * 2**level for level in range(halvings)))
         self.layers = nn.ModuleList(nn.Conv2d(fine, coarse, 4, stride=2, padding=1) for fine, coarse in pairwise(each))
         self.norms = nn.ModuleList(
-            nn.Identity() if level == 0 else _norm(channels) for level, channels in enumerate(each[1:])
+            nn.Identity() if level == 0 else layers.normed(channels) for level, channels in enumerate(each[1:])
         )
         self.score = nn.Conv2d(each[-1], 1, 3, padding=1)
         self.classes = nn.Embedding(classes, each[-1])
@@ -139,7 +103,7 @@ class Patches(nn.Module):
         """(N, h, w) logits of patches."""
         h = seen
         for layer, norm in zip(self.layers, self.norms, strict=True):
-            h = rectified(norm(layer(h)))
+            h = layers.rectified(norm(layer(h)))
         scores: Tensor = self.score(h)[:, 0] + (h * self.classes(labels)[:, :, None, None]).mean(dim=1)
         return scores
 
@@ -153,20 +117,20 @@ class MapTrunk(nn.Module):
 
     def __init__(self, classes: int, resolution: int, width: int) -> None:
         super().__init__()
-        each, self._fold = _widths(resolution, COARSEST, width), fold_of(resolution)
+        each, self._fold = layers.widths(resolution, width), layers.fold_of(resolution)
         self.first = nn.Conv2d(self._fold**2, each[0], 3, padding=1)
         self.downs = nn.ModuleList(nn.Conv2d(fine, coarse, 4, stride=2, padding=1) for fine, coarse in pairwise(each))
-        self.last = nn.Linear(each[-1] * sides(resolution, COARSEST)[-1] ** 2, 4 * width)
+        self.last = nn.Linear(each[-1] * layers.sides(resolution)[-1] ** 2, 4 * width)
         self.score = nn.Linear(4 * width, 1)
         self.classes = nn.Embedding(classes, 4 * width)
         nn.init.normal_(self.classes.weight, std=(4 * width) ** -0.5)
 
     def forward(self, levels: Tensor, labels: Tensor) -> Tensor:
         """(N, 1, H, W) and (N,) classes to (N,) logits."""
-        h = rectified(self.first(functional.pixel_unshuffle(levels, self._fold)))
+        h = layers.rectified(self.first(functional.pixel_unshuffle(levels, self._fold)))
         for down in self.downs:
-            h = rectified(down(h))
-        h = rectified(self.last(h.flatten(1)))
+            h = layers.rectified(down(h))
+        h = layers.rectified(self.last(h.flatten(1)))
         score: Tensor = self.score(h)[:, 0] + (h * self.classes(labels)).sum(dim=1)
         return score
 
@@ -220,25 +184,10 @@ class Mapper(nn.Module):
 
     def __init__(self, classes: int, latent: int, resolution: int, width: int) -> None:
         super().__init__()
-        self._sides, self._fold = sides(resolution, COARSEST)[::-1], fold_of(resolution)
-        each = _widths(resolution, COARSEST, width)[::-1]
-        self._widest = each[0]
         self.classes = nn.Embedding(classes, latent)
-        self.start = nn.Linear(2 * latent, each[0] * self._sides[0] ** 2)
-        self.convolutions = nn.ModuleList(nn.Conv2d(coarse, fine, 3, padding=1) for coarse, fine in pairwise(each))
-        self.norms = nn.ModuleList(nn.GroupNorm(gcd(channels, 8), channels, affine=False) for channels in each)
-        self.modulations = nn.ModuleList(nn.Linear(2 * latent, 2 * channels) for channels in each)
-        self.last = nn.Conv2d(each[-1], self._fold**2, 3, padding=1)
+        self.decoder = layers.Decoder(2 * latent, 1, resolution, width)
 
     def forward(self, latents: Tensor, labels: Tensor) -> Tensor:
         """(N, latent) and (N,) classes to (N, 1, H, W) in (-1, 1)."""
-        code = torch.cat([latents, self.classes(labels)], dim=1)
-        h = self.start(code).reshape(len(code), self._widest, self._sides[0], self._sides[0])
-        h = self._modulated(0, h, code)
-        for level, convolution in enumerate(self.convolutions, start=1):
-            h = self._modulated(level, convolution(functional.interpolate(h, scale_factor=2.0, mode="nearest")), code)
-        return functional.pixel_shuffle(self.last(h), self._fold).tanh()
-
-    def _modulated(self, level: int, h: Tensor, code: Tensor) -> Tensor:
-        scale, move = self.modulations[level](code)[:, :, None, None].chunk(2, dim=1)
-        return rectified(self.norms[level](h) * (1.0 + scale) + move)
+        picture: Tensor = self.decoder(torch.cat([latents, self.classes(labels)], dim=1))
+        return picture

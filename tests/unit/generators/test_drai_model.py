@@ -320,8 +320,8 @@ def test_diagnostics_read_no_real_picture_and_see_a_style_that_is_ignored() -> N
     assert figures["style_usage"] > 0
     assert all(torch.isfinite(torch.tensor(list(figures.values()))))
     with torch.no_grad():
-        generator.painter.start.weight[:, :4] = 0
-        for modulation in generator.painter.modulations:
+        generator.painter.decoder.start.weight[:, :4] = 0
+        for modulation in generator.painter.decoder.modulations:
             modulation.weight[:, :4] = 0
     assert generator.diagnostics(rng())["style_usage"] == pytest.approx(0.0, abs=1e-6)
 
