@@ -110,7 +110,7 @@ def _private(way: Way, known: Known) -> Callable[[int], None]:
             put_gradient(each.module, own)
             if each.generated is not None:
                 each.generated(rng).backward()  # type: ignore[no-untyped-call]
-            steppers[each.name].advance(number)
+            steppers[each.name].advance()
 
     def step(number: int) -> None:
         clipped(number)

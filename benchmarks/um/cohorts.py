@@ -19,6 +19,7 @@ from synthrelease.generators.protocol import Batch
 
 SOURCE_SIDE = 128
 LUNG = 255
+MILD = ("rotate", "shift", "zoom", "exposure")
 BLOCK = 20
 """Slices of neighbouring numbers stay together: the brains' owners are not told, and their slices stand in order."""
 
@@ -32,12 +33,14 @@ class Sides:
         held_out: Images to be judged on, masks and all.
         classes: Names.
         segment: Name of the one mask.
+        transforms: That leave an image of its class and its mask true: a chest is never mirrored.
     """
 
     train: Batch
     held_out: Batch
     classes: tuple[str, ...]
     segment: str
+    transforms: tuple[str, ...]
 
 
 def of_rows(batch: Batch, rows: Tensor) -> Batch:
@@ -69,7 +72,7 @@ def brains(side: int, train: int, held_out: int) -> Sides:
     for chosen, most in ((~apart, train), (apart, held_out)):
         some = rng.permutation(np.flatnonzero(chosen))[:most]
         parts.append(_read(folder, "tumor_masks_128.zip", [rows[i] for i in some], "label", classes, side))
-    return Sides(parts[0], parts[1], classes, "tumour")
+    return Sides(parts[0], parts[1], classes, "tumour", (*MILD, "mirror"))
 
 
 @cache
@@ -84,7 +87,7 @@ def chests(side: int, train: int, held_out: int) -> Sides:
         _read(folder, "lung_masks_128.zip", [rows[i] for i in some], "label", classes, side)
         for some in (order[:train], order[train : train + held_out])
     ]
-    return Sides(parts[0], parts[1], classes, "lungs")
+    return Sides(parts[0], parts[1], classes, "lungs", MILD)
 
 
 def _read(

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from benchmarks.um.cohorts import Sides, brains, chests, of_rows
+from benchmarks.um.segmenter import fitted
 from benchmarks.um.training import train
 from benchmarks.um.ways import MaskGuided, settings
 from synthrelease.audit.images import ImageSet
-from synthrelease.audit.networks import fit_segmenter
 from synthrelease.audit.scales_tasks import brought_together
 from synthrelease.audit.task_cells import cells_of
 from synthrelease.features.extractors import DEFAULT
@@ -52,7 +52,7 @@ class Effort:
     segmenter_steps: int
 
 
-WHOLE = Effort(side=32, train=1500, held_out=400, steps=1000, batch=8, width=16, made=800, segmenter_steps=400)
+WHOLE = Effort(side=32, train=1500, held_out=400, steps=1000, batch=8, width=16, made=800, segmenter_steps=600)
 QUICK = Effort(side=32, train=60, held_out=40, steps=4, batch=4, width=8, made=32, segmenter_steps=6)
 
 
@@ -98,20 +98,16 @@ def row(cohort: str, masks: int | None, seed: int, effort: Effort, note: Callabl
     few = of_rows(pool, chosen)
     unsure = Batch(pool.images, pool.masks * known[:, None, None, None], pool.labels, labelled=known)
     made = archives(sides, few, unsure, seed, effort, lambda text: note(f"{cohort}, {used} masks, seed {seed}: {text}"))
-    both = Batch(*(torch.cat([_repeated(a, len(b)), b]) for a, b in
-                   ((few.images, made[UM].images), (few.masks, made[UM].masks))), few.labels)  # fmt: skip
     scores = {}
-    for way, taught in {FEW: few, **made, BOTH: both}.items():
-        segment = fit_segmenter(taught.images.numpy(), taught.masks.numpy(), steps=effort.segmenter_steps, seed=seed)
-        found = torch.from_numpy(segment(sides.held_out.images.numpy()))
-        scores[way] = dice(found, sides.held_out.masks).tolist()
+    for way, taught, before in (
+        (FEW, few, None),
+        *((way, each, None) for way, each in made.items()),
+        (BOTH, few, made[UM]),
+    ):
+        segment = fitted(taught, sides.transforms, steps=effort.segmenter_steps, seed=seed, before=before)
+        scores[way] = dice(segment(sides.held_out.images), sides.held_out.masks).tolist()
         note(f"{cohort}, {used} masks, seed {seed}: {way} {np.mean(scores[way]):.3f}")
     return {"masks": used, "dice": scores, "scales_tasks": scales_tasks(sides, made)}
-
-
-def _repeated(values: Tensor, size: int) -> Tensor:
-    """A few values as often as makes them about as many as others."""
-    return values.repeat(max(1, size // len(values)), 1, 1, 1)
 
 
 def archives(
@@ -119,9 +115,8 @@ def archives(
 ) -> dict[str, Batch]:
     """What each way makes, from the same few masks; UM sees the other images as well."""
     spec = Spec(effort.side, len(sides.classes), 1)
-    own = settings(width=effort.width, batch=effort.batch, seed=seed)
+    own = settings(width=effort.width, batch=effort.batch, seed=seed, transforms=sides.transforms)
     masked, um = MaskGuided(spec, own), UmGenerator(spec, own)
-    masked.learn_masks(few)
     labels = torch.arange(effort.made) % len(sides.classes)
     found = {}
     for way, generator, images in ((MASKED, masked, few), (UM, um, unsure)):

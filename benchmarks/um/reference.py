@@ -192,7 +192,8 @@ def picture(cohort: str, effort: measuring.Effort, note: Callable[[str], None]) 
     masks = sides.train.masks * known[:, None, None, None]
     pool = Batch(sides.train.images, masks, sides.train.labels, labelled=known)
     generator = UmGenerator(
-        Spec(effort.side, len(sides.classes), 1), settings(width=effort.width, batch=effort.batch, seed=0)
+        Spec(effort.side, len(sides.classes), 1),
+        settings(width=effort.width, batch=effort.batch, seed=0, transforms=sides.transforms),
     )
     train(generator, of_rows(pool, torch.arange(len(known))), steps=effort.steps, batch=effort.batch, note=note)
     rng, blocks = torch.Generator().manual_seed(1), []

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from benchmarks.um.cohorts import MILD
 from benchmarks.um.training import train
 from benchmarks.um.ways import SUPERPIXELS, MaskGuided, settings
 from synthrelease.generators.protocol import Batch, Spec
@@ -39,10 +40,10 @@ def measured(note: Callable[[str], None], *, quick: bool = False) -> dict[str, A
     batch = Batch(pictures, (pictures > 0.3).float(), torch.zeros(len(pictures), dtype=torch.int64))
     spec, size = Spec(pictures.shape[-1], 1, 1), 8
     own = {
-        guidance: settings(width=16, batch=size, seed=0, guidance=guidance) for guidance in ("generated", "procedural")
+        guidance: settings(width=16, batch=size, seed=0, transforms=MILD, guidance=guidance)
+        for guidance in ("generated", "procedural")
     }
     baseline = MaskGuided(spec, own["procedural"])
-    baseline.learn_masks(batch)
     contenders = {
         "mask to image, one stage": baseline,
         "UM, painter alone": UmGenerator(spec, own["procedural"]),

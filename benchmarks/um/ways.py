@@ -26,15 +26,6 @@ class MaskMaps(Guidance):
         """The same, to which gradients come as if nothing were cut."""
         return images + (self.of(images) - images).detach()
 
-    def remembered(self, images: Tensor) -> Tensor:
-        """The masks that belong to images."""
-        return torch.stack([self._known[image.numpy().tobytes()] for image in images])
-
-    def learn(self, batch: Batch) -> None:
-        """Take up the masks of images."""
-        for image, mask in zip(batch.images, batch.masks, strict=True):
-            self._known[image.numpy().tobytes()] = self.of(mask - 0.5)
-
 
 class MaskGuided(UmGenerator):
     """Noise -> mask -> image, of the same networks: the mask-conditioned synthesis that UM is held against (V2M2I).
@@ -46,10 +37,8 @@ class MaskGuided(UmGenerator):
         super().__init__(replace(spec, segments=0), settings)
         self.guidance = MaskMaps(settings.superpixels, settings.compactness, settings.level_step)
 
-    def learn_masks(self, batch: Batch) -> None:
-        """What is trained on next."""
-        assert isinstance(self.guidance, MaskMaps)
-        self.guidance.learn(batch)
+    def _maps_of(self, batch: Batch, *, again: bool) -> Tensor:
+        return self.guidance.of(batch.masks - 0.5)
 
     def sample(self, labels: Tensor, rng: torch.Generator) -> Batch:
         """An image for each class index, with the mask that it was painted after."""
@@ -57,8 +46,18 @@ class MaskGuided(UmGenerator):
         return Batch(self.painted(maps, labels).images, (maps > 0).float(), labels)
 
 
-def settings(*, width: int, batch: int, seed: int, guidance: str = "generated") -> Settings:
+def settings(
+    *, width: int, batch: int, seed: int, transforms: tuple[str, ...], guidance: str = "generated"
+) -> Settings:
     """Of both ways."""
     return Settings.model_validate(
-        {"name": "um", "width": width, "batch": batch, "seed": seed, "superpixels": SUPERPIXELS, "guidance": guidance}
+        {
+            "name": "um",
+            "width": width,
+            "batch": batch,
+            "seed": seed,
+            "transforms": transforms,
+            "superpixels": SUPERPIXELS,
+            "guidance": guidance,
+        }
     )

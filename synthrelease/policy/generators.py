@@ -178,6 +178,11 @@ class UmGenerator(Stepped):
         le=1,
         description="share of the patients whose masks are used, drawn patient by patient; the others teach the image alone",
     )
+    transforms: tuple[Transform, ...] = Field(
+        ("rotate", "shift", "zoom", "exposure"),
+        description="what the painter's lessons are turned by, image and masks together; empty: none",
+    )
+    label_tells: tuple[Aspect, ...] = Field((), description="what the classes tell of, so that no transform changes it")
     superpixels: int = Field(128, ge=4, le=4096, description="superpixels of a map, whatever the resolution")
     compactness: float = Field(0.1, gt=0, le=100, description="of superpixels, for grey levels in [0, 1]")
     level_step: int = Field(10, ge=1, le=128, description="levels of 0..255 that become one")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 
-from synthrelease.policy import drai_rules, findings_rules, um_rules
+from synthrelease.policy import drai_rules, findings_rules, transform_rules, um_rules
 from synthrelease.policy.delta import largest_delta
 from synthrelease.policy.generators import MomentsGenerator, PgganGenerator, Stepped
 from synthrelease.policy.schema import Policy
@@ -230,6 +230,7 @@ RULES: tuple[Rule, ...] = (
     outcomes_are_published_coarsely,
     date_exists,
     *findings_rules.RULES,
+    *transform_rules.RULES,
     *drai_rules.RULES,
     *um_rules.RULES,
 )

@@ -190,7 +190,7 @@ class Stepper:
     Args:
         player: The network, stepped in place.
         learning_rate: Of Adam, before the player's own rate.
-        decay: Of the averaged weights; smaller in the first steps, so that the start is forgotten.
+        decay: Of the averaged weights; smaller in the first steps after a beginning, so that it is forgotten.
         private: Whether the steps are private.
 
     Attributes:
@@ -200,7 +200,6 @@ class Stepper:
     def __init__(self, player: Player, *, learning_rate: float, decay: float, private: bool = False) -> None:
         self.player = player
         self._decay = decay
-        self._every = waits(player, private=private)
         self.turns = 1 if private else player.turns
         self._learning_rate = learning_rate * player.rate
         self.average: dict[str, Tensor] = {}
@@ -213,11 +212,12 @@ class Stepper:
         for name, p in self._parameters.items():
             self.average.setdefault(name, p.detach().clone())
 
-    def advance(self, step: int) -> None:
-        """Step along the gradient that is in the parameters; ``step`` counts from 0 within the stage."""
+    def advance(self) -> None:
+        """Step along the gradient that is in the parameters."""
         self._adam.step()
-        step //= self._every
-        decay = min(self._decay, (1 + step) / (10 + step))
+        # Since the last new beginning: layers that joined then were random, and their average forgets it as soon as at first.
+        taken = max((int(of["step"]) for of in self._adam.state.values()), default=0)
+        decay = min(self._decay, taken / (9 + taken))
         with torch.no_grad():
             for name, p in self._parameters.items():
                 self.average[name].lerp_(p, 1 - decay)
@@ -288,5 +288,5 @@ def step_together(steppers: tuple[Stepper, ...], gradient: Gradient, step: int) 
         # What is drawn follows from the number: no two turns see one batch.
         reports = gradient(tuple(stepper.player for stepper in steppers), number)
         for stepper in steppers:
-            stepper.advance(number)
+            stepper.advance()
     return reports

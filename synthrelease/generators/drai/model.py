@@ -32,8 +32,8 @@ from synthrelease.generators.drai.diagnostics import diagnose
 from synthrelease.generators.drai.discriminators import Critics
 from synthrelease.generators.drai.networks import Codes, Encoder, Painter, gaussian
 from synthrelease.generators.drai.settings import DraiSettings, on_real_images
-from synthrelease.generators.drai.transforms import transformed
 from synthrelease.generators.protocol import Batch, Forward, Inputs, Player, Spec
+from synthrelease.generators.transforms import transformed
 from synthrelease.generators.weights import put, still
 
 BETAS = (0.5, 0.99)

@@ -8,16 +8,19 @@ nearly, and lead back to its patient. Maps come from the mapper, from no data at
 privacy claim, and warned about, from patients who were set apart for it.
 
 Patients without masks teach the image half, and the masks' half by what the painter itself draws for them, where the critic
-takes the picture for real. They begin to count when the masks' half has learned something: from the first step on, it would
-teach itself whatever it happened to be born with. Under privacy all patients are drawn from one pool: a patient with masks
-as often as one without, so that one sampling probability stands for all.
+takes the picture for real. These pseudo-masks begin to count when the masks' half has learned something: from the first step
+on, it would teach itself whatever it happened to be born with. Lessons are turned, moved and exposed a little, image and masks
+together, and the map is taken of what comes out: the masks of a few patients are learned by heart otherwise.
+
+Under privacy all patients are drawn from one pool: a patient with masks as often as one without, so that one sampling
+probability stands for all.
 
 What reads real images: the critics and the painter, row by row, so both can be trained privately. The mapper learns from the
 critic's weights only.
 
 Departures from the source: what pseudo-masks are drawn by is the painter as it stands, not as it stood when an epoch began, for
 there are no epochs where patients are drawn by chance, and their weight rises with training instead; each mask is a yes or no
-by itself; the class enters; the first stage's networks, of which nothing was published, are ours.
+by itself; the class enters; lessons are transformed; the first stage's networks, of which nothing was published, are ours.
 
 Source: Xing, Papanastasiou, Walsh, Yang, "Less is more: unsupervised mask-guided annotated CT image synthesis with minimum
 manual segmentations", IEEE TMI 2023.
@@ -34,6 +37,7 @@ from torch.nn import functional
 
 from synthrelease.errors import UnsuitableData
 from synthrelease.generators.protocol import Batch, Forward, Inputs, Player, Spec
+from synthrelease.generators.transforms import transformed
 from synthrelease.generators.um import losses
 from synthrelease.generators.um.guidance import Guidance, guided
 from synthrelease.generators.um.networks import SCALES, Critics, Mapper, Painter
@@ -234,7 +238,7 @@ class UmGenerator:
 
     def _pairs(self, batch: Batch, rng: torch.Generator) -> dict[str, Tensor]:
         """Real images and what is painted after their maps."""
-        seen = guided(self.guidance.remembered(batch.images))
+        seen = guided(self._maps_of(batch, again=True))
         with torch.no_grad():
             fake = self.painter(seen, batch.labels)[:, :1]
         return {"guided": seen, "real": batch.images, "fake": fake, "labels": batch.labels}
@@ -267,7 +271,9 @@ class UmGenerator:
 
     def _lessons(self, batch: Batch, rng: torch.Generator) -> dict[str, Tensor]:
         """Maps, images, the masks to learn, the pixels where they count, and how much."""
-        seen = guided(self.guidance.remembered(batch.images))
+        moved = self._moved(batch, rng)
+        seen = guided(self._maps_of(moved, again=moved is batch))
+        batch = moved
         told = {"guided": seen, "image": batch.images, "labels": batch.labels}
         if self.spec.segments == 0:
             return told
@@ -281,6 +287,17 @@ class UmGenerator:
             known[:, 0, 0, 0], self._settings.segmentation_weight, self._pseudo * self._settings.pseudo_weight
         )
         return {**told, "wanted": wanted, "pixels": torch.where(known, 1.0, trust), "weights": weights}
+
+    def _moved(self, batch: Batch, rng: torch.Generator) -> Batch:
+        """Each image under a transform of its own, and its masks with it: a few masks stand for many more."""
+        if not self._settings.transforms:
+            return batch
+        pictures = transformed(torch.cat([batch.images, 2 * batch.masks - 1], dim=1), self._settings.transforms, rng)
+        return Batch(pictures[:, :1].contiguous(), (pictures[:, 1:] + 1) / 2, batch.labels, labelled=batch.labelled)
+
+    def _maps_of(self, batch: Batch, *, again: bool) -> Tensor:
+        """Maps (N, 1, H, W) of images, which are kept where they will be met again."""
+        return self.guidance.remembered(batch.images) if again else self.guidance.of(batch.images)
 
     def _painter_loss(self, forward: Forward, inputs: Inputs) -> Tensor:
         painted = forward(inputs["guided"], inputs["labels"])

@@ -118,8 +118,23 @@ def test_few_masks_teach_to_draw_all(taught: tuple[UmGenerator, Batch]) -> None:
     assert (done.images - full.images).abs().mean() < 0.2
 
 
+def test_lessons_move_image_and_mask_together_and_the_map_is_of_what_was_moved() -> None:
+    generator = UmGenerator(SMALL, settings(transforms=("shift", "rotate")))
+    batch = discs(6, rng())
+    told = player(generator, "painter").draw(batch, rng())
+    moved = (told["image"] - batch.images).abs().mean(dim=(1, 2, 3))
+    assert (moved > 0.02).all()
+    assert not torch.allclose(told["wanted"], batch.masks)
+    # A disc is brighter than what is about it: where it went, its mask went.
+    inside = told["wanted"] > 0.9
+    assert told["image"][inside].mean() > told["image"][~inside].mean() + 0.3
+    torch.testing.assert_close(told["guided"][:, :1], generator.guidance.of(told["image"]))
+    real = player(generator, "critics").draw(batch, rng())
+    torch.testing.assert_close(real["real"], batch.images)
+
+
 def test_images_without_masks_do_not_teach_that_there_is_nothing() -> None:
-    generator = UmGenerator(SMALL, settings())
+    generator = UmGenerator(SMALL, settings(transforms=()))
     batch = discs(6, rng(), torch.tensor([True, False] * 3))
     told = player(generator, "painter").draw(batch, rng())
     painted = generator.painter(told["guided"], batch.labels)

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from synthrelease.policy.drai_rules import RULES
+from synthrelease.policy import drai_rules, transform_rules
 from synthrelease.policy.schema import Policy
 
+RULES = (*transform_rules.RULES, *drai_rules.RULES)
 PRIVATE = {"mode": "private", "epsilon": 8, "delta": 1e-5, "expected_patients": 500}
 
 
@@ -38,9 +39,9 @@ def test_small_changes_of_pose_and_exposure_keep_what_a_chest_radiograph_shows()
 @pytest.mark.parametrize(
     ("transform", "why"),
     [
-        ("mirror", "changes the side, which is content here: the sides of the chest are not alike"),
+        ("mirror", "changes the side, which the classes tell of: the sides of the chest are not alike"),
         ("upside_down", "changes the side"),
-        ("quarter_turn", "changes the upright, which is content here: the chest has an upper and a lower end"),
+        ("quarter_turn", "changes the upright, which the classes tell of: the chest has an upper and a lower end"),
     ],
 )
 def test_a_chest_is_neither_mirrored_nor_turned_over(transform: str, why: str) -> None:
@@ -55,7 +56,7 @@ def test_skin_has_no_sides_unless_the_classes_tell_of_them() -> None:
     assert broken(policy(skin, transforms=["mirror", "upside_down", "quarter_turn"])) == []
     told = broken(policy(skin, transforms=["mirror"], label_tells=["side"]))
     assert told == [
-        "generator.transforms.0: 'mirror' changes the side, which is content here: generator.label_tells names it; "
+        "generator.transforms.0: 'mirror' changes the side, which the classes tell of: generator.label_tells names it; "
         "leave it out"
     ]
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from synthrelease.policy import transform_rules
 from synthrelease.policy.schema import Policy
 from synthrelease.policy.um_rules import RULES
 
@@ -38,6 +39,17 @@ def broken(given: Policy) -> list[str]:
 @pytest.mark.parametrize("guidance", ["generated", "procedural"])
 def test_maps_that_hold_nothing_real_may_leave(guidance: str, private: bool) -> None:
     assert broken(policy(tier="registered", private=private, guidance=guidance)) == []
+
+
+def test_a_chest_is_not_mirrored_in_its_lessons_and_a_brain_may_be() -> None:
+    (found,) = [
+        f"{'.'.join(map(str, path))}: {what}"
+        for rule in transform_rules.RULES
+        for path, what in rule(policy(transforms=["shift", "mirror"], cohort={"body_part": "CHEST"}))
+    ]
+    assert found.startswith("generator.transforms.1: 'mirror' changes the side")
+    allowed = policy(transforms=["mirror"], cohort={"body_part": "BRAIN"})
+    assert not [breach for rule in transform_rules.RULES for breach in rule(allowed)]
 
 
 def test_real_maps_void_a_claim() -> None:

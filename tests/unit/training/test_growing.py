@@ -88,7 +88,7 @@ def test_a_new_scale_starts_the_optimiser_anew_and_goes_on_averaging() -> None:
     def step() -> None:
         for p in module.parameters():
             p.grad = torch.ones_like(p) if p.requires_grad else None
-        stepper.advance(3)
+        stepper.advance()
 
     step()
     average = stepper.average["old.weight"].clone()
@@ -103,6 +103,30 @@ def test_a_new_scale_starts_the_optimiser_anew_and_goes_on_averaging() -> None:
         "p/adam/exp_avg/old.weight",
         "p/adam/exp_avg/new.weight",
     }
+
+
+def test_a_layer_that_joins_late_is_forgotten_as_it_was_born() -> None:
+    """Its average would else be of random weights for as long as the decay remembers: a thousand steps at 0.999."""
+    module = nn.ModuleDict({"old": nn.Linear(1, 1, bias=False), "new": nn.Linear(1, 1, bias=False)})
+    module["new"].requires_grad_(False)
+    player = Player("p", module, False, lambda b, r: {}, lambda f, i: torch.zeros(1))
+    stepper = Stepper(player, learning_rate=0.01, decay=0.999)
+
+    def steps(count: int) -> None:
+        for _ in range(count):
+            for p in module.parameters():
+                p.grad = torch.ones_like(p) if p.requires_grad else None
+            stepper.advance()
+
+    steps(200)
+    with torch.no_grad():
+        module["new"].weight.fill_(100.0)
+    module["new"].requires_grad_(True)
+    stepper.begin_anew()
+    with torch.no_grad():
+        module["new"].weight.zero_()
+    steps(30)
+    assert abs(float(stepper.average["new.weight"])) < 1.0
 
 
 def test_a_parameter_that_has_not_joined_gets_neither_step_nor_noise(tmp_path: Path) -> None:

@@ -7,9 +7,9 @@ from typing import get_args
 import pytest
 import torch
 
-from synthrelease.generators.drai.transforms import transformed
-from synthrelease.policy.drai_rules import CHANGES
+from synthrelease.generators.transforms import transformed
 from synthrelease.policy.generators import Transform
+from synthrelease.policy.transform_rules import CHANGES
 
 NAMES = get_args(Transform)
 

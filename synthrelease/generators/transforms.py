@@ -1,8 +1,8 @@
-"""Transforms that leave the content of a picture as it is, for self-supervision.
+"""Transforms that leave a picture what its label says, and its masks what they show.
 
 Which ones do is a fact about the cohort, so a policy lists them. What each one changes stands in
-:mod:`synthrelease.policy.drai_rules`, where those that change a label are refused. A transform is never the identity:
-nothing could be unlike then.
+:mod:`synthrelease.policy.transform_rules`, where those that change a label are refused. A transform is never the identity:
+for self-supervision nothing could be unlike then.
 
 Geometric ones move image and masks together. Parameters are drawn row by row.
 """
