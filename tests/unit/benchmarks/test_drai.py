@@ -16,7 +16,7 @@ from synthrelease.cohort.phantom import simulate_patient
 from synthrelease.generators.protocol import Batch
 
 GOOD = {
-    "class_accuracy": 0.7,
+    "class_accuracy": 0.76,
     "class_accuracy_real": 0.75,
     "class_from_content": 0.9,
     "class_from_style": 0.4,
@@ -24,6 +24,7 @@ GOOD = {
     "style_from_content": 0.2,
     "relative_frechet": 3.0,
     "diversity": 0.9,
+    "style_usage": 0.2,
 }
 WORSE = {**GOOD, "class_from_style": 0.8, "style_from_content": 0.7}
 
