@@ -118,7 +118,9 @@ def code_digest() -> str:
     package = ROOT / "synthrelease"
     files = [*(package / "generators" / "drai").glob("*.py"), *(package / "cohort" / "phantom").glob("*.py")]
     files += [ROOT / "benchmarks" / "drai" / f"{name}.py" for name in ("cohort", "measuring", "probes", "ways")]
-    files += [package / "training" / "loop.py"]
+    files += [package / "training" / "loop.py", package / "policy" / "generators.py"]
+    files += [package / "generators" / f"{name}.py" for name in ("layers", "transforms", "weights")]
+    files += [ROOT / "benchmarks" / "um" / "cohorts.py"]
     whole = hashlib.sha256()
     for path in sorted(files):
         whole.update(path.relative_to(ROOT).as_posix().encode() + b"\0" + path.read_bytes())
@@ -166,8 +168,9 @@ def goals(found: Rows) -> dict[str, dict[str, Any]]:
 
 
 def least(found: Rows, row: str, name: str) -> float | None:
-    """Least over seeds; None where the row was not measured."""
-    return min((figures[name] for figures in found.get(row, {}).values() if name in figures), default=None)
+    """Least over seeds; None where the row was not measured with all of them."""
+    values = [figures[name] for figures in found.get(row, {}).values() if name in figures]
+    return min(values) if len(values) >= len(SEEDS) else None
 
 
 def apart(found: Rows, row: str) -> float | None:

@@ -12,7 +12,7 @@ import torch
 from synthrelease.archive.samples import Cells, SampleBatch, Samples, shard_size
 from synthrelease.dicom.release.notes import Note
 from synthrelease.errors import UnsuitableData, UsageError
-from synthrelease.generators.protocol import Generator
+from synthrelease.generators.protocol import Generator, Ranked
 from synthrelease.records.digests import digest_of
 
 
@@ -73,17 +73,36 @@ def generated_samples(
         notes: What of all that the generator tells of an image is written, in order.
     """
     size = shard_size(images_per_patient)
+    ranks = ranks_of(labels, images_per_patient)
 
     def draw(shard: int) -> SampleBatch:
         part = labels[shard * size : (shard + 1) * size].astype(np.int64)
         stream = np.random.SeedSequence([seed, shard]).generate_state(1, np.uint64)[0]
         rng = torch.Generator().manual_seed(int(stream >> np.uint64(1)))
         with torch.inference_mode():
-            batch = generator.sample(torch.from_numpy(part), rng)
+            if isinstance(generator, Ranked):
+                own = torch.from_numpy(ranks[shard * size : (shard + 1) * size])
+                batch = generator.sample_ranked(torch.from_numpy(part), own, rng)
+            else:
+                batch = generator.sample(torch.from_numpy(part), rng)
         return SampleBatch(batch.images.numpy(), batch.masks.numpy(), part, note_cells(batch.notes, notes))
 
     drawn = hashlib.sha256(labels.tobytes()).hexdigest()
     return Samples(digest_of(["generated 1", edition, seed, size, drawn]), draw)
+
+
+def ranks_of(labels: npt.NDArray[np.integer], images_per_patient: int) -> npt.NDArray[np.int64]:
+    """How many patients of an image's class come before its own, for each image of an archive (n,).
+
+    >>> ranks_of(np.array([0, 0, 1, 0, 0, 0]), 2).tolist()
+    [0, 0, 0, 1, 2, 2]
+    """
+    patients = np.arange(len(labels)) // images_per_patient
+    ranks = np.zeros(len(labels), dtype=np.int64)
+    for label in np.unique(labels):
+        own = labels == label
+        ranks[own] = np.unique(patients[own], return_inverse=True)[1]
+    return ranks
 
 
 def note_cells(told: Mapping[str, torch.Tensor], notes: Sequence[Note]) -> Cells:

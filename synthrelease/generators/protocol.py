@@ -166,6 +166,15 @@ class Styled(Protocol):
 
 
 @runtime_checkable
+class Ranked(Protocol):
+    """A generator that needs to know how many patients of an image's class came before it, over the whole archive."""
+
+    def sample_ranked(self, labels: Tensor, ranks: Tensor, rng: torch.Generator) -> Batch:
+        """As ``sample``; ranks (N,) int64 count, from 0, the patients of each image's class before its own."""
+        ...
+
+
+@runtime_checkable
 class Diagnosed(Protocol):
     """A generator that tells how its training stands, for the internal log."""
 

@@ -22,6 +22,21 @@ def self_supervision_has_a_transform(policy: Policy) -> Iterator[Breach]:
         )
 
 
+def every_class_is_drawn_in_every_style(policy: Policy) -> Iterator[Breach]:
+    """What is promised of the archive's styles must fit into it."""
+    generator = policy.generator
+    if not isinstance(generator, DraiGenerator) or generator.styles_per_finding is None:
+        return
+    wanted, archive = len(policy.cohort.classes) * generator.styles_per_finding, policy.archive
+    patients = archive.images // archive.images_per_patient
+    if patients < wanted:
+        yield (
+            ("generator", "styles_per_finding"),
+            f"{len(policy.cohort.classes)} classes in {generator.styles_per_finding} styles are {wanted} synthetic patients, and "
+            f"the archive has {patients}; raise archive.images or ask for fewer styles",
+        )
+
+
 def the_penalty_is_no_part_of_a_patients_loss(policy: Policy) -> Iterator[Breach]:
     """Of real images the penalty is taken on the first rows of a batch, for all of it: rows are then treated unlike."""
     generator = policy.generator
@@ -36,5 +51,6 @@ def the_penalty_is_no_part_of_a_patients_loss(policy: Policy) -> Iterator[Breach
 
 RULES: tuple[Rule, ...] = (
     self_supervision_has_a_transform,
+    every_class_is_drawn_in_every_style,
     the_penalty_is_no_part_of_a_patients_loss,
 )

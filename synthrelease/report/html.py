@@ -77,6 +77,11 @@ def render(edition: Edition, inputs: ReportInputs) -> str:
         UsageError: Look-alikes were handed over for the external edition.
         IntegrityError: A text that is private would be shown in the external edition.
     """
+    if edition is Edition.EXTERNAL and inputs.styles:
+        raise UsageError(
+            "the picture of styles holds images that no check has seen, and was handed to the external edition",
+            fix="Render the internal edition, or leave the picture out.",
+        )
     if edition is Edition.EXTERNAL and inputs.pairs:
         raise UsageError(
             "look-alike pairs show real patients and were handed to the external edition",

@@ -49,12 +49,16 @@ def write_reports(run: Run, case: AuditCase, annex: InternalAnnex, *, ledger: Ma
         digests={name: digest_of_file(path) for name, path in records.items() if path.is_file()},
         approvals=_approvals(run),
         sheet=contact_sheet(case),
-        styles=run.style_grid.read_bytes() if run.style_grid.is_file() else None,
         ledger=ledger,
         date=datetime.fromtimestamp(run.audit.stat().st_mtime, UTC).date().isoformat(),
         private=_private(run, case),
     )
-    internal = replace(external, pairs=[*pairs_of(case, annex), *controls_of(case)])
+    internal = replace(
+        external,
+        pairs=[*pairs_of(case, annex), *controls_of(case)],
+        # Drawn for the picture, so that no check has seen it.
+        styles=run.style_grid.read_bytes() if run.style_grid.is_file() else None,
+    )
     atomic_write_text(run.report(Edition.EXTERNAL.value), render(Edition.EXTERNAL, external))
     atomic_write_text(run.report(Edition.INTERNAL.value), render(Edition.INTERNAL, internal))
 

@@ -151,14 +151,7 @@ class Checkpoint:
         """
         if not self._trainer.exists():
             return None
-        try:
-            with safe_open(str(self._trainer), framework="pt") as stream:
-                record: dict[str, Any] = json.loads(stream.metadata()["record"])
-                tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
-            position = Position(**record["position"])
-            kept = {m["name"]: int(m["steps"]) for m in record["account"]}
-        except (SafetensorError, ValueError, KeyError, TypeError, OSError) as error:
-            raise _damaged(self._trainer) from error
+        position, kept, tensors = self._kept()
         now = {m.name: m.steps for m in account.mechanisms()} if account else {}
         if any(now.get(name, 0) < steps for name, steps in kept.items()):
             raise IntegrityError(
@@ -166,6 +159,26 @@ class Checkpoint:
                 fix="Start a new run; the ledger keeps this one charged in full.",
             )
         return position, tensors
+
+    def weights(self) -> dict[str, Tensor]:
+        """What players were when training ended, as :meth:`synthrelease.training.loop.Stepper.state` names it; nothing if
+        nothing was kept. To judge a model with, in the house: the finished generator holds what sampling needs alone.
+
+        Raises:
+            IntegrityError: The file is damaged.
+        """
+        return self._kept()[2] if self._trainer.exists() else {}
+
+    def _kept(self) -> tuple[Position, dict[str, int], dict[str, Tensor]]:
+        """Position, steps of each mechanism when it was written, and tensors."""
+        try:
+            with safe_open(str(self._trainer), framework="pt") as stream:
+                record: dict[str, Any] = json.loads(stream.metadata()["record"])
+                tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
+            steps = {m["name"]: int(m["steps"]) for m in record["account"]}
+            return Position(**record["position"]), steps, tensors
+        except (SafetensorError, ValueError, KeyError, TypeError, OSError) as error:
+            raise _damaged(self._trainer) from error
 
 
 def _damaged(path: Path) -> IntegrityError:

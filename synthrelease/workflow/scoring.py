@@ -12,7 +12,7 @@ outside the differential privacy of the release, as is all of an audit on real i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -27,7 +27,9 @@ from synthrelease.generators.diffusion.model import DiffusionGenerator, pictures
 from synthrelease.generators.moments.model import MomentsGenerator
 from synthrelease.generators.protocol import Batch, Generator, Player
 from synthrelease.generators.registry import load_generator
+from synthrelease.generators.weights import put, under
 from synthrelease.records.runs import Run
+from synthrelease.training.checkpoint import Checkpoint
 
 Array = npt.NDArray[np.float64]
 
@@ -49,14 +51,49 @@ def with_model(case: AuditCase, run: Run) -> AuditCase:
     privacy: dict[str, Any] = run.read(run.training, "train")["privacy"]
     return replace(
         case,
-        scorer=scorer_of(load_generator(run.checkpoint)),
+        scorer=scorer_of(_whole(run)),
         claimed_epsilon=privacy.get("epsilon"),
         claimed_delta=privacy.get("delta"),
     )
 
 
-def scorer_of(generator: Generator) -> Scorer | None:
+def _whole(run: Run) -> Generator | None:
+    generator = load_generator(run.checkpoint)
+    if isinstance(generator, DiffusionGenerator | MomentsGenerator):
+        return generator
+    return as_trained(generator, Checkpoint(run.checkpoint).weights())
+
+
+def as_trained(generator: Generator, kept: Mapping[str, Tensor]) -> Generator | None:
+    """A generator from its checkpoint, with everything that judged or read images while it was trained.
+
+    A finished generator is what sampling needs: critics and encoders are not in it. Left as they were born, they would know
+    no patient, and say so.
+
+    Args:
+        generator: See :func:`.load_generator`.
+        kept: See :meth:`.Checkpoint.weights`.
+
+    Returns:
+        The same, its players with their last weights; None where those of one were not kept.
+
+    Raises:
+        IntegrityError: The weights belong to another policy.
+    """
+    for player in generator.players():
+        weights = under(kept, f"{player.name}/weight")
+        if not weights:
+            return None
+        if player.averaged:
+            weights |= under(kept, f"{player.name}/average")
+        put(player.module, weights, f"the {player.name}")
+    return generator
+
+
+def scorer_of(generator: Generator | None) -> Scorer | None:
     """Membership scores that the generator gives to images; None where it can say nothing of a real image."""
+    if generator is None:
+        return None
     if isinstance(generator, DiffusionGenerator):
         return _scores(lambda images: _denoising(generator, images))
     if isinstance(generator, MomentsGenerator):

@@ -166,8 +166,6 @@ class DraiGenerator:
     def sample(self, labels: Tensor, rng: torch.Generator) -> Batch:
         """Draw one image with masks for each class index: a content of the class, and a style.
 
-        Where the policy asks for so many styles a finding, images of each class take them in turn, and a note says which.
-
         Args:
             labels: (N,) int64.
             rng: Source of all randomness; equal state, equal bits.
@@ -175,12 +173,22 @@ class DraiGenerator:
         Returns:
             Images in [-1, 1] and masks in [0, 1].
         """
+        return self.sample_ranked(labels, (labels[:, None] == labels).tril(diagonal=-1).sum(dim=1), rng)
+
+    def sample_ranked(self, labels: Tensor, ranks: Tensor, rng: torch.Generator) -> Batch:
+        """The same, as a part of an archive.
+
+        Where the policy asks for so many styles a finding, the patients of each class take them in turn, and a note says which.
+
+        Args:
+            labels: (N,) int64.
+            ranks: (N,) int64, patients of the same class that came before; see :class:`.protocol.Ranked`.
+            rng: Source of all randomness; equal state, equal bits.
+        """
         drawn = self._drawn(len(labels), rng)
         if self._settings.styles_per_finding is None:
             return self._shown(labels, drawn["style"], drawn["noise"])
-        # How many of its class came before, for each image.
-        before = (labels[:, None] == labels).tril(diagonal=-1).sum(dim=1)
-        number = before % self._settings.styles_per_finding
+        number = ranks % self._settings.styles_per_finding
         shown = self._shown(labels, self._styles()[number], drawn["noise"])
         return replace(shown, notes={STYLE_NOTE: number.double()})
 
@@ -228,7 +236,11 @@ class DraiGenerator:
         """How the game stands on ``size`` generated pictures: see :func:`.diagnostics.diagnose`."""
         one, other = self._drawn(size, rng), self._drawn(size, rng)
         one["wrong"] = losses.wrong_labels(one["labels"], self.spec.classes, rng)
-        return diagnose(self.painter, self.encoder, self.predictors, one, other)
+        found = diagnose(self.painter, self.encoder, self.predictors, one, other)
+        if self._settings.reversal_weight:
+            return found
+        # Predictors that nobody trained know nothing of the codes.
+        return {name: value for name, value in found.items() if not name.startswith("predictor")}
 
     def _shown(self, labels: Tensor, style: Tensor, noise: Tensor) -> Batch:
         self.painter.eval()

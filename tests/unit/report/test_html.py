@@ -370,10 +370,12 @@ def test_a_page_without_pictures_records_or_numbers_still_renders(inputs: Any) -
 def test_the_picture_of_styles_is_shown_where_there_is_one(inputs: Any, external: str) -> None:
     buffer = io.BytesIO()
     Image.fromarray(np.zeros((8, 12), dtype=np.uint8)).save(buffer, format="PNG")
-    page = render(Edition.EXTERNAL, replace(inputs.external, styles=buffer.getvalue()))
+    page = render(Edition.INTERNAL, replace(inputs.internal, styles=buffer.getvalue()))
     assert "Content and style" in words(page)
     assert base64.b64encode(buffer.getvalue()).decode() in page
     assert "Content and style" not in words(external)
+    with pytest.raises(UsageError, match="no check has seen"):
+        render(Edition.EXTERNAL, replace(inputs.external, styles=buffer.getvalue()))
 
 
 def test_the_same_inputs_give_the_same_page(inputs: Any, external: str) -> None:

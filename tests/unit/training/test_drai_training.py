@@ -9,13 +9,16 @@ from typing import Any
 import pytest
 import torch
 from discs_archive import Archive, policy
+from safetensors import safe_open
 
 from synthrelease.errors import Interrupted
 from synthrelease.generators.registry import load_generator
 from synthrelease.privacy.noise import OsNoise
 from synthrelease.records.ledger import Ledger
 from synthrelease.records.progress import Silent
+from synthrelease.training.checkpoint import Checkpoint
 from synthrelease.training.train import train_with
+from synthrelease.workflow.scoring import as_trained, scorer_of
 
 SMALL: dict[str, Any] = {"width": 8, "style": 4, "content": 5, "batch": 8, "warmup_steps": 4, "steps": 5}
 TOLD = {"style_usage", "style_scale", "content_scale", "predictor_content", "predictor_style", "conditioning_sigma"}
@@ -76,5 +79,30 @@ def test_a_private_run_pays_for_all_that_reads_real_images_as_one(tmp_path: Path
     assert len([line for line in private if line["player"] == "predictors"]) == 6
     kept = {path.name for path in (tmp_path / "run" / "checkpoint").iterdir()}
     assert "generator.safetensors" in kept
-    state = load_generator(tmp_path / "run" / "checkpoint").state()
-    assert not any("encoder" in name or "trunk" in name for name in state)
+    with safe_open(str(tmp_path / "run" / "checkpoint" / "generator.safetensors"), framework="pt") as stream:
+        names = list(stream.keys())
+    assert names
+    assert not any(name.startswith(("encoder", "critics", "predictors")) or "trunk" in name for name in names)
+
+
+def test_who_judges_a_finished_run_has_its_critics_and_encoder_as_they_were_trained(tmp_path: Path) -> None:
+    trained(tmp_path, "none", predictor_steps=3)
+    folder = tmp_path / "run" / "checkpoint"
+    finished = load_generator(folder)
+    born = {name: p.clone() for name, p in finished.critics.named_parameters()}  # type: ignore[attr-defined]
+    kept = Checkpoint(folder).weights()
+    judged = as_trained(finished, kept)
+    assert judged is finished
+    critics = dict(judged.critics.named_parameters())  # type: ignore[attr-defined]
+    assert all(torch.equal(critics[name], kept[f"critics/weight/{name}"]) for name in critics)
+    assert any(not torch.equal(critics[name], born[name]) for name in critics)
+    encoder = dict(judged.encoder.named_parameters())  # type: ignore[attr-defined]
+    assert all(torch.equal(encoder[name], kept[f"encoder/average/{name}"]) for name in encoder)
+
+
+def test_a_run_whose_critics_were_not_kept_says_nothing_of_members(tmp_path: Path) -> None:
+    trained(tmp_path, "none")
+    folder = tmp_path / "run" / "checkpoint"
+    (folder / "trainer.safetensors").unlink()
+    assert as_trained(load_generator(folder), Checkpoint(folder).weights()) is None
+    assert scorer_of(None) is None
