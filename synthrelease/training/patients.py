@@ -109,7 +109,7 @@ class TrainingPatients:
         """The patients without a share of them, and that share: at least one patient on each side.
 
         Raises:
-            UnsuitableData: There is one patient only.
+            UnsuitableData: There is one patient only, or nobody whose masks are used would be left.
         """
         if len(self._rows) < 2:
             raise UnsuitableData(
@@ -117,7 +117,13 @@ class TrainingPatients:
             )
         order = np.random.default_rng([seed, *b"parted"]).permutation(len(self._rows))
         apart = min(max(1, round(share * len(self._rows))), len(self._rows) - 1)
-        return self._only(np.sort(order[apart:])), self._only(np.sort(order[:apart]))
+        left = self._only(np.sort(order[apart:]))
+        if left._labelled is not None and not left._labelled[left.all_rows].any():
+            raise UnsuitableData(
+                "every training patient whose masks are used was set apart to calibrate, so that none is left to learn from",
+                fix="Raise generator.labelled_share, change generator.seed, or, of generator um, use guidance: generated.",
+            )
+        return left, self._only(np.sort(order[:apart]))
 
     def _only(self, patients: Rows) -> TrainingPatients:
         part = copy(self)

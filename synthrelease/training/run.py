@@ -103,6 +103,7 @@ class TrainingRun:
             Interrupted: Stopped on request; the state is kept.
             PolicyError: The network mixes patients.
             BudgetExceeded, IntegrityError: The account does not fit the checkpoint.
+            UnsuitableData: Patients have to be set apart, and too few are left.
         """
         settings = self.policy.generator
         moments: MomentsGenerator | None = None

@@ -14,6 +14,7 @@ manual segmentations", IEEE TMI 2023. The superpixels are ours to compute; see :
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
@@ -23,8 +24,8 @@ from torch import Tensor
 from synthrelease.generators.um.superpixels import superpixels
 
 WHITE = 255
-REMEMBERED = 20_000
-"""Maps kept in memory at most; the rest is computed each time."""
+REMEMBERED = 256 * 2**20
+"""Bytes of maps kept in memory at most."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Guidance:
     superpixels: int
     compactness: float
     step: int
-    _known: dict[bytes, Tensor] = field(default_factory=dict, compare=False, repr=False)
+    _known: OrderedDict[bytes, Tensor] = field(default_factory=OrderedDict, compare=False, repr=False)
 
     def of(self, images: Tensor) -> Tensor:
         """Levels (N, 1, H, H) in [-1, 1] of pictures (N, 1, H, H) in [-1, 1]; nothing is differentiated through."""
@@ -48,13 +49,20 @@ class Guidance:
             return self.quantised(self.averaged(images))
 
     def remembered(self, images: Tensor) -> Tensor:
-        """The same, computed once for each picture: a cohort's are met again and again."""
+        """The same, computed once for each picture: a cohort's are met again and again.
+
+        Maps are kept up to ``REMEMBERED`` bytes, and the oldest go first: a warm-up's, which no one meets again, make room
+        for the cohort's.
+        """
         keys = [blake2b(image.numpy().tobytes(), digest_size=16).digest() for image in images]
-        new = [number for number, key in enumerate(keys) if key not in self._known]
-        fresh = dict(zip((keys[number] for number in new), self.of(images[new]), strict=True)) if new else {}
-        if len(self._known) + len(fresh) <= REMEMBERED:
-            self._known.update(fresh)
-        return torch.stack([fresh[key] if key in fresh else self._known[key] for key in keys])
+        new = {key: number for number, key in enumerate(keys) if key not in self._known}
+        fresh = dict(zip(new, self.of(images[list(new.values())]), strict=True)) if new else {}
+        maps = torch.stack([fresh[key] if key in fresh else self._known[key] for key in keys])
+        # Copies: a part of a batch would keep the whole batch in memory.
+        self._known.update({key: each.clone() for key, each in fresh.items()})
+        while len(self._known) * maps[0].nbytes > REMEMBERED:
+            self._known.popitem(last=False)
+        return maps
 
     def averaged(self, images: Tensor) -> Tensor:
         """Each pixel the mean of its superpixel, (N, 1, H, H); differentiable, the superpixels being taken as given."""

@@ -102,9 +102,13 @@ class UmGenerator:
         for name, network in generator._networks().items():
             put(network, under(state, name), "the networks")
         try:
-            generator.maps, generator.map_labels = state["maps"].float(), state["map_labels"]
+            maps, labels = state["maps"].float(), state["map_labels"]
         except KeyError as error:
             raise misfit("the networks") from error
+        # The painter's weights fit pictures of many sizes; its maps fit one.
+        if maps.shape[1:] != generator.maps.shape[1:] or labels.shape != maps.shape[:1]:
+            raise misfit("the shape of the maps")
+        generator.maps, generator.map_labels = maps, labels
         return generator
 
     def state(self) -> dict[str, Tensor]:

@@ -10,7 +10,7 @@ import torch
 
 from benchmarks.um import __main__ as command
 from benchmarks.um import measuring, reference, throughput
-from benchmarks.um.cohorts import Sides
+from benchmarks.um.cohorts import MILD, Sides
 from benchmarks.um.ways import MaskGuided, settings
 from synthrelease.generators.protocol import Batch, Spec
 
@@ -28,7 +28,7 @@ def discs(size: int, seed: int) -> Batch:
 @pytest.fixture
 def made_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """Discs in the place of a cohort: no real image is needed."""
-    sides = Sides(discs(40, 0), discs(60, 1), ("one", "other"), "disc")
+    sides = Sides(discs(40, 0), discs(60, 1), ("one", "other"), "disc", MILD)
     monkeypatch.setattr(measuring, "COHORTS", {"discs": lambda side, train, held_out: sides})
 
 
@@ -57,7 +57,7 @@ def test_superpixels_that_see_the_mask_allow_all_of_it_and_others_what_their_siz
     seen = discs(20, 1)
     hidden = Batch(torch.zeros_like(seen.images), seen.masks, seen.labels)
     for held_out in (seen, hidden):
-        sides = Sides(seen, held_out, ("one", "other"), "disc")
+        sides = Sides(seen, held_out, ("one", "other"), "disc", MILD)
         monkeypatch.setattr(measuring, "COHORTS", {"discs": lambda side, train, held_out, sides=sides: sides})
         bound = measuring.bounds("discs", measuring.QUICK)
         if held_out is seen:
@@ -68,9 +68,14 @@ def test_superpixels_that_see_the_mask_allow_all_of_it_and_others_what_their_siz
 
 def test_masks_take_the_place_of_maps_in_the_baseline() -> None:
     batch = discs(6, 2)
-    generator = MaskGuided(Spec(32, 2, 1), settings(width=8, batch=4, seed=0))
-    generator.learn_masks(batch)
-    assert torch.equal(generator.guidance.remembered(batch.images), 2 * batch.masks - 1)
+    generator = MaskGuided(Spec(32, 2, 1), settings(width=8, batch=4, seed=0, transforms=MILD))
+    critics, painter, _ = generator.players()
+    told = critics.draw(batch, torch.Generator().manual_seed(0))
+    assert torch.equal(told["guided"][:, :1], 2 * batch.masks - 1)
+    lessons = painter.draw(batch, torch.Generator().manual_seed(0))
+    inside = lessons["guided"][:, :1] > 0
+    assert not torch.equal(inside, batch.masks > 0.5)
+    assert lessons["image"][inside].mean() > lessons["image"][~inside].mean() + 0.5  # where a disc went, its mask went
     made = generator.sample(torch.tensor([0, 1]), torch.Generator().manual_seed(0))
     assert set(made.masks.unique().tolist()) <= {0.0, 1.0}
     assert made.images.shape == made.masks.shape

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from synthrelease.generators.um import guidance
 from synthrelease.generators.um.guidance import Guidance, edges, guided
 from synthrelease.generators.um.procedural import shapes
 from synthrelease.generators.um.superpixels import in_one_piece, superpixels
@@ -102,6 +103,26 @@ def test_a_map_that_is_met_again_is_the_same() -> None:
     first = fresh.remembered(pictures[:3])
     assert torch.equal(fresh.remembered(pictures)[:3], first)
     assert torch.equal(first, fresh.of(pictures[:3]))
+
+
+def test_maps_are_kept_up_to_so_many_bytes_whatever_their_size_and_the_oldest_go_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for side, kept in ((16, 8), (32, 2)):
+        monkeypatch.setattr(guidance, "REMEMBERED", 8 * 16 * 16 * 4)
+        fresh, pictures = Guidance(16, 0.1, 10), anatomies(12, side)
+        for first in range(0, 12, 4):
+            maps = fresh.remembered(pictures[first : first + 4])
+            assert torch.equal(maps, fresh.of(pictures[first : first + 4]))
+        assert len(fresh._known) == kept
+        assert sum(each.untyped_storage().nbytes() for each in fresh._known.values()) <= guidance.REMEMBERED
+        computed: list[int] = []
+        monkeypatch.setattr(Guidance, "of", lambda self, images, into=computed: (into.append(len(images)), images)[1])
+        fresh.remembered(pictures[-kept:])
+        assert computed == []
+        fresh.remembered(pictures[:1])
+        assert computed == [1]
+        monkeypatch.undo()
 
 
 def test_a_map_depends_on_its_own_picture_alone() -> None:

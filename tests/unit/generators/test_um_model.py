@@ -19,6 +19,7 @@ from synthrelease.training.loop import Stepper, no_images, plain_gradient, step_
 
 SMALL = Spec(resolution=16, classes=2, segments=1)
 SOURCES = ("generated", "procedural", "public", "real")
+LESSONS = 60
 
 
 def settings(**changes: Any) -> Settings:
@@ -48,10 +49,13 @@ def player(generator: UmGenerator, name: str) -> Player:
 
 @pytest.fixture(scope="module")
 def taught() -> tuple[UmGenerator, Batch]:
-    """Trained on 64 discs of which eight have masks; and those discs with all masks."""
+    """Trained on 64 discs of which eight have masks; and those discs with all masks.
+
+    Pseudo-masks weigh as much as known ones, on every pixel: were they wrong, masks could not be learned beside them.
+    """
     known = torch.arange(64) < 8
     pool, full = discs(64, rng(5), known), discs(64, rng(5))
-    generator = UmGenerator(SMALL, settings())
+    generator = UmGenerator(SMALL, settings(pseudo_weight=2.0, trusted_from=0.0))
     steppers = [Stepper(each, learning_rate=3e-3, decay=0.9) for each in generator.players()]
 
     def some(step: int, random: torch.Generator) -> Batch:
@@ -59,8 +63,8 @@ def taught() -> tuple[UmGenerator, Batch]:
         return Batch(pool.images[rows], pool.masks[rows], pool.labels[rows], labelled=known[rows])
 
     gradient = plain_gradient(some, 0, "steps")
-    for step in range(80):
-        generator.grow(step / 80)
+    for step in range(LESSONS):
+        generator.grow(step / LESSONS)
         for stepper in steppers:
             step_together((stepper,), gradient, step)
     for stepper in steppers:
@@ -114,7 +118,7 @@ def test_few_masks_teach_to_draw_all(taught: tuple[UmGenerator, Batch]) -> None:
     done = generator.painted(generator.guidance.of(full.images), full.labels)
     assert dice(done.masks[8:], full.masks[8:]) > 0.75
     share = float((done.masks > 0.5).float().mean() / full.masks.mean())
-    assert 0.7 < share < 1.3  # pseudo-masks that are emptied would shrink what is drawn
+    assert 0.7 < share < 1.3  # pseudo-masks that are emptied would empty what is drawn
     assert (done.images - full.images).abs().mean() < 0.2
 
 
@@ -241,6 +245,23 @@ def test_weights_of_another_policy_are_refused() -> None:
         UmGenerator.from_state(SMALL, settings(width=16), state)
     with pytest.raises(IntegrityError, match="do not fit"):
         UmGenerator.from_state(SMALL, settings(), {k: v for k, v in state.items() if k != "maps"})
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"maps": torch.zeros(3, 1, 32, 32)},
+        {"maps": torch.zeros(3, 16, 16)},
+        {"maps": torch.zeros(3, 2, 16, 16)},
+        {"maps": torch.zeros(3, 1, 16, 16)[0, 0, 0, 0]},
+        {"map_labels": torch.zeros(2, dtype=torch.int64)},
+    ],
+)
+def test_maps_of_another_shape_or_without_a_class_each_are_refused(changed: dict[str, Tensor]) -> None:
+    generator = UmGenerator(SMALL, settings(guidance="public"))
+    generator.give_maps(discs(3, rng()).images)
+    with pytest.raises(IntegrityError, match="the shape of the maps"):
+        UmGenerator.from_state(SMALL, settings(guidance="public"), generator.state() | changed)
 
 
 def test_untrained_weights_are_those_of_the_seed_whatever_was_drawn_before() -> None:

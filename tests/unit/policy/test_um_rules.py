@@ -52,6 +52,24 @@ def test_a_chest_is_not_mirrored_in_its_lessons_and_a_brain_may_be() -> None:
     assert not [breach for rule in transform_rules.RULES for breach in rule(allowed)]
 
 
+def moved(transforms: list[str], body_part: str, segments: list[str]) -> list[str]:
+    given = policy(transforms=transforms, cohort={"body_part": body_part, "segments": segments})
+    return [what for rule in transform_rules.RULES for _, what in rule(given)]
+
+
+@pytest.mark.parametrize("transform", ["mirror", "upside_down"])
+@pytest.mark.parametrize("segment", ["left_hand", "kidney_right", "right"])
+def test_a_mask_of_one_side_would_become_that_of_the_other(segment: str, transform: str) -> None:
+    (found,) = moved([transform], "HAND", ["bone", segment])
+    assert found.startswith(f"'{transform}' changes the side")
+    assert f"the segment '{segment}' is of one side" in found
+
+
+def test_a_mask_of_one_side_may_be_moved_and_a_name_that_holds_a_side_in_a_word_has_none() -> None:
+    assert moved(["shift", "rotate"], "HAND", ["left_hand"]) == []
+    assert moved(["mirror"], "HAND", ["cleft", "bright_spot", "leftover"]) == []
+
+
 def test_real_maps_void_a_claim() -> None:
     (found,) = broken(policy(private=True, guidance="real"))
     assert found.startswith("generator.guidance: real maps void the claim")

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
-from discs_archive import Archive, policy
+from discs_archive import Archive, Rows, policy
 
 from synthrelease.errors import Interrupted, UnsuitableData, UsageError
 from synthrelease.generators.registry import load_generator
@@ -73,7 +74,7 @@ def test_images_without_masks_are_kept_and_count_as_unlabelled() -> None:
     assert len(TrainingPatients(archive, archive.patients, 1)) == 19
 
 
-def test_without_any_mask_that_is_used_nothing_is_begun() -> None:
+def test_patients_of_whom_no_mask_is_used_are_refused() -> None:
     archive = Archive(patients=3)
     with pytest.raises(UnsuitableData, match="no training patient has masks that are used"):
         patients(archive, share=1e-9)
@@ -135,14 +136,43 @@ def test_images_that_are_not_there_or_none_are_refused_before_anything_is_charge
     assert not (tmp_path / "discs.jsonl").exists()
 
 
+class Watched(Archive):
+    """An archive that notes which rows were read, one reading after the other."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.read: list[Rows] = []
+
+    def images(self, rows: Rows) -> npt.NDArray[np.float32]:
+        self.read.append(rows)
+        return super().images(rows)
+
+
 def test_real_maps_are_warned_about_and_are_of_patients_no_network_saw(tmp_path: Path) -> None:
-    archive = Archive(images_each=1)
-    record = run(tmp_path, "none", archive=archive, guidance="real")
+    archive = Watched()
+    record = run(tmp_path, "none", archive=archive, guidance="real", steps=8)
     assert "each leads back to its patient" in record["guidance"]["warning"]
     assert json.loads((tmp_path / "run" / "training.json").read_text())["guidance"] == record["guidance"]
     generator = load_generator(tmp_path / "run" / "checkpoint")
     assert isinstance(generator, UmGenerator)
-    assert len(generator.maps) == 2
+    # Whose masks are used is drawn from each patient's pixels first; donors are read last, in one batch.
+    *lessons, donors = archive.read[len(archive.patients) :]
+    assert torch.equal(generator.maps, generator.guidance.of(torch.from_numpy(archive.images(donors))))
+    given, taught = set(archive.owner[donors]), set(archive.owner[np.concatenate(lessons)])
+    assert len(given) == 2
+    assert len(taught) > 15
+    assert not given & taught
+
+
+def test_donors_who_alone_have_masks_that_are_used_are_refused_before_any_step(tmp_path: Path) -> None:
+    whole = Archive()
+    _, donors = TrainingPatients(whole, whole.patients, 1).parted(0.1, seed=0)
+    whole.has_mask[~np.isin(np.arange(len(whole.labels)), donors.all_rows)] = False
+    with pytest.raises(UnsuitableData, match="none is left to learn from") as raised:
+        run(tmp_path, "none", archive=whole, guidance="real", labelled_share=1.0)
+    assert "generator.labelled_share" in str(raised.value.fix)
+    events = tmp_path / "run" / "events.jsonl"
+    assert not events.exists() or '"step"' not in events.read_text()
 
 
 def test_an_interrupted_run_ends_like_one_that_was_not(tmp_path: Path) -> None:
