@@ -65,9 +65,11 @@ def test_an_interrupted_run_ends_bit_equal_though_predictors_take_turns(tmp_path
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
 
 
-def test_a_private_run_pays_for_all_that_reads_real_images_as_one(tmp_path: Path) -> None:
-    record = trained(tmp_path, "private", penalty_on="generated")
-    together = {"critics", "predictors", "encoder", "generator"}
+@pytest.mark.parametrize("cycle", ["image", "latent"])
+def test_a_private_run_pays_for_all_that_reads_real_images_as_one(tmp_path: Path, cycle: str) -> None:
+    record = trained(tmp_path, "private", penalty_on="generated", cycle=cycle)
+    # With the latent cycle the generator reads no real image, and takes its steps for nothing.
+    together = {"critics", "predictors", "encoder"} | ({"generator"} if cycle == "image" else set())
     privacy = record["privacy"]
     assert privacy["epsilon"] <= 1.0
     stepped = [m for m in privacy["mechanisms"] if m["name"].startswith("gradient_steps")]
@@ -75,6 +77,7 @@ def test_a_private_run_pays_for_all_that_reads_real_images_as_one(tmp_path: Path
     assert stepped[0]["steps"] == 6
     private = [line for line in events(tmp_path, "step") if line["stage"] == "steps"]
     assert {line["player"] for line in private if line["patients"]} == together
+    assert {line["player"] for line in private} == {"critics", "predictors", "encoder", "generator"}
     # One step each in a step of the loop, also of the predictors: each is paid for.
     assert len([line for line in private if line["player"] == "predictors"]) == 6
     kept = {path.name for path in (tmp_path / "run" / "checkpoint").iterdir()}
