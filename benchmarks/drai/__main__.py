@@ -15,7 +15,6 @@ from rich.console import Console
 from rich.markdown import Markdown
 
 from benchmarks.drai import pace, reference
-from benchmarks.drai.measuring import SEEDS
 from benchmarks.drai.ways import WAYS
 
 
@@ -33,7 +32,11 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--fresh", action="store_true", help="measure again what the same code has measured before")
     made.add_argument("--cohort", choices=reference.COHORTS, default="phantoms", help="on which images")
     made.add_argument(
-        "--seeds", type=int, default=len(SEEDS), metavar="N", help="the first N seeds only; 0: measure nothing"
+        "--seeds",
+        type=int,
+        default=reference.TABLE_SEEDS,
+        metavar="N",
+        help="the first N seeds only; 0: measure nothing",
     )
     made.add_argument("--pace", action="store_true", help="measure steps a second in place of the tables")
     made.add_argument(

@@ -26,25 +26,23 @@ from benchmarks.drai.ways import Way, reconstruction, trained
 from synthrelease.features.distances import frechet
 from synthrelease.generators.drai.model import DraiGenerator
 
-SEEDS = (0, 1, 2)
 GRID = 60
 """Styles that every pair of contents is drawn with, for swaps and for feature consistency."""
 
 
 @dataclass(frozen=True)
 class Effort:
-    """How long everything takes: steps of a generator, of a judge and of a probe; patients, samples and seeds."""
+    """How long everything takes: steps of a generator, of a judge and of a probe; patients and samples."""
 
     steps: int
     judge_steps: int
     probe_steps: int
     patients: int
     samples: int
-    seeds: tuple[int, ...]
 
 
-WHOLE = Effort(steps=1200, judge_steps=1500, probe_steps=500, patients=4500, samples=900, seeds=SEEDS)
-QUICK = Effort(steps=8, judge_steps=10, probe_steps=10, patients=120, samples=30, seeds=(0,))
+WHOLE = Effort(steps=1200, judge_steps=1500, probe_steps=500, patients=4500, samples=900)
+QUICK = Effort(steps=8, judge_steps=10, probe_steps=10, patients=120, samples=30)
 
 
 @dataclass(frozen=True)

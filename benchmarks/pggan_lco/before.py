@@ -22,7 +22,6 @@ from synthrelease.generators.moments.basis import Basis
 from synthrelease.generators.moments.model import MomentsGenerator
 from synthrelease.generators.pggan.model import PgganGenerator
 from synthrelease.generators.protocol import Batch, Generator
-from synthrelease.generators.weights import under
 from synthrelease.privacy.account import Account
 from synthrelease.privacy.noise import OsNoise
 from synthrelease.training.checkpoint import Checkpoint
@@ -31,6 +30,7 @@ from synthrelease.training.moments import fit_moments
 from synthrelease.training.patients import TrainingPatients
 from synthrelease.training.planning import plan_of, spec_of
 from synthrelease.training.run import CALIBRATION_BATCHES
+from synthrelease.workflow.scoring import as_trained
 
 NAMES = {"moments": "its moments alone", "warm_up": "after the warm-up on their samples"}
 SEED = 30_000
@@ -67,12 +67,7 @@ def moments_of(trained: Trained) -> MomentsGenerator:
 def warmed_up(trained: Trained, moments: MomentsGenerator) -> PgganGenerator:
     """The networks one step before the end of their warm-up, calibrated as the run's last ones are."""
     made = PgganGenerator(spec_of(trained.policy), trained.settings)
-    kept = load_file(trained.warmed)
-    for player in made.players():
-        weights = under(kept, f"{player.name}/weight")
-        if player.averaged:
-            weights |= under(kept, f"{player.name}/average")
-        player.module.load_state_dict(weights)
+    assert as_trained(made, load_file(trained.warmed)) is made
     made.calibrate(_samples(trained, moments))
     return made
 

@@ -74,7 +74,7 @@ def render(edition: Edition, inputs: ReportInputs) -> str:
         A complete HTML document.
 
     Raises:
-        UsageError: Look-alikes were handed over for the external edition.
+        UsageError: Look-alikes or the picture of styles were handed over for the external edition.
         IntegrityError: A text that is private would be shown in the external edition.
     """
     if edition is Edition.EXTERNAL and inputs.styles:

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from synthrelease.errors import PolicyError
 from synthrelease.generators.protocol import Batch, Player, Spec
+from synthrelease.generators.weights import under
 from synthrelease.privacy.account import Account
 from synthrelease.privacy.clipping import (
     Backend,
@@ -243,12 +244,8 @@ class Stepper:
     def load(self, tensors: dict[str, Tensor]) -> None:
         """The inverse of :meth:`state`; bit-equal."""
         prefix = self.player.name
-        weights = {
-            k.removeprefix(f"{prefix}/weight/"): v for k, v in tensors.items() if k.startswith(f"{prefix}/weight/")
-        }
-        self.player.module.load_state_dict(weights)
-        averages = f"{prefix}/average/"
-        self.average = {k.removeprefix(averages): t.clone() for k, t in tensors.items() if k.startswith(averages)}
+        self.player.module.load_state_dict(under(tensors, f"{prefix}/weight"))
+        self.average = {name: t.clone() for name, t in under(tensors, f"{prefix}/average").items()}
         for name, p in self._parameters.items():
             adam = {
                 key: tensors[f"{prefix}/adam/{key}/{name}"].clone()

@@ -8,8 +8,9 @@ from math import gcd, sqrt
 import torch
 from torch import Tensor, nn
 
+from synthrelease.generators.layers import rectified
 from synthrelease.generators.pggan.growth import halved
-from synthrelease.generators.pggan.network import Equalised, Growable, convolution, rectified, width_at
+from synthrelease.generators.pggan.network import Equalised, Growable, convolution, width_at
 
 GROUP = 4
 """Pictures whose spread is measured together."""

@@ -15,13 +15,12 @@ from math import sqrt
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
+from synthrelease.generators.layers import rectified
 from synthrelease.generators.pggan.growth import Stage, doubled, scales
 
 GAIN = sqrt(2.0)
 """Of a layer that a leaky rectifier follows."""
-SLOPE = 0.2
 COARSE = 16
 """Up to so many pixels a side a scale has the full width."""
 NARROWEST = 16
@@ -43,11 +42,6 @@ def width_at(size: int, width: int) -> int:
 def pixel_norm(x: Tensor) -> Tensor:
     """Each pixel's channels over their root mean square: (N, C, ...) to the same shape."""
     return x * (x.square().mean(dim=1, keepdim=True) + 1e-8).rsqrt()
-
-
-def rectified(x: Tensor) -> Tensor:
-    """Leaky rectifier."""
-    return functional.leaky_relu(x, SLOPE)
 
 
 class Equalised(nn.Module):

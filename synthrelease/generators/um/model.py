@@ -275,9 +275,8 @@ class UmGenerator:
 
     def _lessons(self, batch: Batch, rng: torch.Generator) -> dict[str, Tensor]:
         """Maps, images, the masks to learn, the pixels where they count, and how much."""
-        moved = self._moved(batch, rng)
-        seen = guided(self._maps_of(moved, again=moved is batch))
-        batch = moved
+        batch = self._moved(batch, rng)
+        seen = guided(self._maps_of(batch, again=not self._settings.transforms))
         told = {"guided": seen, "image": batch.images, "labels": batch.labels}
         if self.spec.segments == 0:
             return told
