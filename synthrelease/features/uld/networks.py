@@ -71,8 +71,15 @@ class EmbeddingNetwork(nn.Module):
             carried = widths[level - 1]
         self.decoder = nn.ModuleList(joins)
         self.head = _head(carried + widths[0], dimensions, norm, last)
+        self._born()
+        # Its weights are drawn last: the rest begins alike with a clustering head and without one.
         self.clustering = _head(carried + widths[0], clusters, norm, last) if clusters else None
-        for module in self.modules():
+        if self.clustering is not None:
+            self._born(self.clustering)
+
+    def _born(self, part: nn.Module | None = None) -> None:
+        """Convolutions as He et al. 2015 (fan-out), biases zero."""
+        for module in (part or self).modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
                 if module.bias is not None:

@@ -7,6 +7,7 @@ import torch
 
 from synthrelease.features.uld import networks
 from synthrelease.features.uld.networks import EmbeddingNetwork, shares_of
+from synthrelease.features.uld.recipe import Recipe
 
 TINY = (4, 8, 8)
 
@@ -47,6 +48,14 @@ def test_sigmoid_and_sum_are_not_softmax_and_vanishing_sigmoids_give_equal_share
 def test_a_network_without_clustering_head_says_so():
     with pytest.raises(ValueError, match="no clustering head"):
         networks.small().assign(noise(1, 1, 16, 16))
+
+
+def test_a_network_begins_alike_with_a_clustering_head_and_without_one():
+    with_head, without = Recipe(region_steps=1, clusters=5).build(), Recipe().build()
+    begun = with_head.state_dict()
+    assert all(torch.equal(begun[name], tensor) for name, tensor in without.state_dict().items())
+    assert with_head.clustering is not None
+    assert not torch.equal(with_head.clustering[0].weight[:5], with_head.head[0].weight[:5])
 
 
 def test_group_normalisation_keeps_images_of_a_batch_apart_and_batch_normalisation_does_not():
