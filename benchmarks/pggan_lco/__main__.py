@@ -34,6 +34,7 @@ def parser() -> argparse.ArgumentParser:
         action="store_true",
         help="write audits/reference/pggan_lco.json, .md and .png; a part left out by --only counts as missed",
     )
+    made.add_argument("--keep", action="store_true", help="parts left out by --only stay as they were recorded")
     return made
 
 
@@ -53,13 +54,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     found = {name: reference.measured(name, quick=options.quick, fresh=options.fresh, note=note) for name in names}
     figures = {name: each for name, (each, _) in found.items()}
     sheets = {name: drawn for name, (_, drawn) in found.items() if drawn}
-    record = reference.result(figures, command=command)
+    kept = reference.recorded() if options.keep else {}
+    record = reference.result(kept | figures, command=command)
     if options.write:
         reference.write(record, sheets)
-    elif sheets:
-        looked_at = reference.ROOT / "build" / f"{reference.NAME}.png"
-        atomic_write_bytes(looked_at, reference.contact_sheet(sheets))
-        note(f"contact sheet in {looked_at}")
+    else:
+        for name, drawn in sheets.items():
+            looked_at = reference.ROOT / "build" / f"{reference.NAME}_{name}.png"
+            atomic_write_bytes(looked_at, reference.contact_sheet(name, drawn))
+            note(f"contact sheet in {looked_at}")
     Console(width=None if sys.stdout.isatty() else 200).print(Markdown(reference.page(record)))
     print(json.dumps({"goals": record["goals"]}))
 

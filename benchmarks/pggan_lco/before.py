@@ -37,9 +37,12 @@ SEED = 30_000
 
 
 def stages(trained: Trained) -> dict[str, Generator]:
-    """The generators that a private run was on its way to its last step, by the keys of :data:`NAMES`."""
+    """The generators that a private run was on its way to its last step, by the keys of :data:`NAMES`.
+
+    A run without private steps ends with its warm-up.
+    """
     moments = moments_of(trained)
-    return {"moments": moments, "warm_up": warmed_up(trained, moments)}
+    return {"moments": moments} | ({"warm_up": warmed_up(trained, moments)} if trained.policy.privacy.steps else {})
 
 
 def moments_of(trained: Trained) -> MomentsGenerator:

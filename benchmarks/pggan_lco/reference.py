@@ -1,4 +1,7 @@
-"""The recorded run: pggan_lco.json, the page for people, and contact sheets of generated images."""
+"""The recorded run: pggan_lco.json, the page for people, and a contact sheet of generated images for each part.
+
+A part that is not measured again may stay as it was recorded, with the day on which it was measured.
+"""
 
 from __future__ import annotations
 
@@ -23,8 +26,8 @@ from synthrelease.records.files import atomic_write_bytes, atomic_write_json, at
 ROOT = HOME.parents[1]
 KEPT = ROOT / "build" / "pggan_lco" / "measured"
 NAME = "pggan_lco"
-PARTS = ("plain", "private", "throughput")
-SCALE = {64: 2, 32: 3}
+PARTS = ("plain", "large", "private", "private_steps", "throughput")
+SCALE = {128: 1, 64: 2, 32: 3}
 """Screen pixels for a pixel of a contact sheet."""
 
 Sheets = Mapping[str, Tensor]
@@ -81,8 +84,19 @@ def code_digest(name: str) -> str:
     return whole.hexdigest()[:12]
 
 
+def recorded() -> dict[str, Any]:
+    """Figures of every part that the record on disk has, each with its day; none where there is no record."""
+    path = HOME / f"{NAME}.json"
+    if not path.is_file():
+        return {}
+    found = json.loads(path.read_text(encoding="utf-8"))
+    return {name: {"date": found["date"]} | figures for name, figures in found["figures"].items() if name in PARTS}
+
+
 def result(figures: Mapping[str, Any], *, command: str) -> dict[str, Any]:
     """Everything that was measured, with what is needed to judge it."""
+    today = datetime.now(UTC).strftime("%Y-%m-%d")
+    figures = {name: {"date": today} | dict(figures[name]) for name in PARTS if name in figures}
     goals = {aim: value for name, found in figures.items() for aim, value in part(name).goals(found).items()}
     # What was left out is missed, not forgotten.
     goals |= {f"{name}_measured": goal(1.0, 0.0) for name in PARTS if name not in figures}
@@ -90,8 +104,8 @@ def result(figures: Mapping[str, Any], *, command: str) -> dict[str, Any]:
         "command": command,
         "versions": {name: version(name) for name in ("synthrelease", "numpy", "torch")},
         "hardware": f"{os.cpu_count()} cores, {processor()}, no GPU used, shared with other work",
-        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
-        "figures": dict(figures),
+        "date": today,
+        "figures": figures,
         "goals": goals,
     }
 
@@ -102,14 +116,14 @@ def page(record: Mapping[str, Any]) -> str:
         "# Progressive GAN with latent class optimisation on chest radiographs",
         "",
         f"Written by `{record['command']}` on {record['hardware']}, {record['date']}; figures stand in {NAME}.json, generated "
-        f"images in {NAME}.png.",
+        f"images in {NAME}_PART.png.",
         "",
     ]
     left_out = [name for name in PARTS if name not in record["figures"]]
     if left_out:
         lines += [f"Not measured in this run: {', '.join(left_out)}.", ""]
     for name, figures in record["figures"].items():
-        lines += [*part(name).page(figures), ""]
+        lines += [*part(name).page(figures), "", f"Measured on {figures['date']}.", ""]
     lines += ["## Goals", "", "| goal | wanted | reached | met |", "|---|---|---|---|"]
     for name, goal in record["goals"].items():
         value = "-" if goal["value"] is None else f"{goal['value']:.3g}"
@@ -125,28 +139,27 @@ def goal(wanted: float, value: float | None, direction: str = "at least") -> dic
 
 
 def write(record: Mapping[str, Any], sheets: Mapping[str, Sheets]) -> None:
-    """Write pggan_lco.json, .md and .png."""
+    """Write pggan_lco.json and .md, and the picture of every part that drew one."""
     HOME.mkdir(parents=True, exist_ok=True)
     atomic_write_json(HOME / f"{NAME}.json", dict(record))
     atomic_write_text(HOME / f"{NAME}.md", page(record))
-    if sheets:
-        atomic_write_bytes(HOME / f"{NAME}.png", contact_sheet(sheets))
+    for name, drawn in sheets.items():
+        atomic_write_bytes(HOME / f"{NAME}_{name}.png", contact_sheet(name, drawn))
 
 
-def contact_sheet(sheets: Mapping[str, Sheets]) -> bytes:
+def contact_sheet(part: str, by_row: Sheets) -> bytes:
     """One row of images for each thing that was asked for, as PNG."""
     rows = []
-    for run, by_row in sheets.items():
-        for name, images in by_row.items():
-            side = images.shape[-1]
-            scale = SCALE.get(side, 2)
-            grey = ((images[:, 0].numpy() + 1.0) * 127.5).round().astype(np.uint8)
-            strip = Image.new("L", (len(grey) * (side * scale + 2), side * scale + 18), 255)
-            ImageDraw.Draw(strip).text((2, 3), f"{run}: {name}", fill=0)
-            for index, picture in enumerate(grey):
-                large = Image.fromarray(picture).resize((side * scale, side * scale), Image.Resampling.NEAREST)
-                strip.paste(large, (index * (side * scale + 2), 18))
-            rows.append(strip)
+    for name, images in by_row.items():
+        side = images.shape[-1]
+        scale = SCALE.get(side, 2)
+        grey = ((images[:, 0].numpy() + 1.0) * 127.5).round().astype(np.uint8)
+        strip = Image.new("L", (len(grey) * (side * scale + 2), side * scale + 18), 255)
+        ImageDraw.Draw(strip).text((2, 3), f"{part}: {name}", fill=0)
+        for index, picture in enumerate(grey):
+            large = Image.fromarray(picture).resize((side * scale, side * scale), Image.Resampling.NEAREST)
+            strip.paste(large, (index * (side * scale + 2), 18))
+        rows.append(strip)
     whole = Image.new("L", (max(row.width for row in rows), sum(row.height for row in rows)), 255)
     top = 0
     for row in rows:

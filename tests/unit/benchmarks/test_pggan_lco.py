@@ -11,7 +11,7 @@ import yaml
 from PIL import Image
 
 from benchmarks.pggan_lco import __main__ as command
-from benchmarks.pggan_lco import before, private, reference, runs, tables
+from benchmarks.pggan_lco import before, private, private_steps, reference, runs, tables
 from benchmarks.pggan_lco.judging import Judge, Labelled, Share, nearest, shares, spread
 from synthrelease.policy.loader import load_policy
 
@@ -41,7 +41,9 @@ def test_the_judge_learns_and_comes_out_the_same():
     assert torch.equal(first.features(images), second.features(images))
 
 
-@pytest.mark.parametrize("name", ["pediatric_pggan_plain", "pediatric_pggan_eps8"])
+@pytest.mark.parametrize(
+    "name", ["pediatric_pggan_plain", "pediatric_pggan_large", "pediatric_pggan_eps8", "pediatric_pggan_steps_eps8"]
+)
 def test_policies_are_valid_whole_and_shortened(name, tmp_path):
     path = reference.ROOT / "benchmarks" / "policies" / f"{name}.yaml"
     assert load_policy(path).generator.name == "pggan"
@@ -110,18 +112,21 @@ def test_labelling_afterwards_does_not_win_by_never_showing_a_class():
     assert "| 0.50 |" in "\n".join(tables.lines("Without privacy", found))
 
 
-def test_the_private_part_is_judged_beside_what_its_private_steps_started_from():
+def test_a_private_run_is_judged_beside_what_it_started_from():
     found = figures(lco=0.8, real=0.75)
     found["before"] = dict.fromkeys(before.NAMES, found["archive"]["lco"])
     found["before"]["moments"] = found["archive"]["lco"] | {
         "frechet": {"value": 2.0, "low": 1.0, "high": 3.0, "details": {}}
     }
-    goals = private.goals(found)
-    assert goals["private_frechet_beside_warm_up"]["met"]
-    assert not goals["private_frechet_beside_moments"]["met"]
-    page = "\n".join(private.page(found))
+    goals = private_steps.goals(found)
+    assert goals["private_steps_frechet_beside_warm_up"]["met"]
+    assert not goals["private_steps_frechet_beside_moments"]["met"]
+    page = "\n".join(private_steps.page(found))
     assert all(words in page for words in before.NAMES.values())
     assert "| frechet | 2 [1, 3] | 3 [2, 4] | 3 [2, 4] |" in page
+    del found["before"]["warm_up"]  # a run without private steps ends with it
+    assert not any("warm_up" in name for name in private.goals(found))
+    assert "| frechet | 2 [1, 3] | 3 [2, 4] |" in private.page(found)
 
 
 def test_the_page_has_a_row_for_every_way():
@@ -161,7 +166,8 @@ def test_the_record_is_written_with_page_and_contact_sheet_and_not_measured_twic
     assert set(record) == {"command", "versions", "hardware", "date", "figures", "goals"}
     assert record["goals"]["plain_goal"]["met"] is False
     assert "**no**" in (parts.home / "pggan_lco.md").read_text()
-    with Image.open(parts.home / "pggan_lco.png") as sheet:
+    assert [path.name for path in parts.home.glob("*.png")] == ["pggan_lco_plain.png"]
+    with Image.open(parts.home / "pggan_lco_plain.png") as sheet:
         assert sheet.size == (3 * (8 * 2 + 2), 8 * 2 + 18)
     assert "plain_goal" in capsys.readouterr().out.splitlines()[-1]
 
@@ -171,6 +177,21 @@ def test_a_part_that_was_left_out_is_a_missed_goal(parts):
     record = json.loads((parts.home / "pggan_lco.json").read_text())
     assert record["goals"]["plain_measured"]["met"] is False
     assert "Not measured in this run: plain." in (parts.home / "pggan_lco.md").read_text()
+
+
+def test_a_part_that_is_kept_stays_as_it_was_recorded_with_its_day(parts):
+    command.main(["--write"])
+    path = parts.home / "pggan_lco.json"
+    record = json.loads(path.read_text())
+    record["date"] = record["figures"]["plain"]["date"] = "2020-01-01"
+    path.write_text(json.dumps(record))
+    command.main(["--write", "--only=throughput", "--keep", "--fresh"])
+    figures = json.loads(path.read_text())["figures"]
+    assert list(figures) == ["plain", "throughput"]
+    assert (figures["plain"]["date"], figures["plain"]["value"]) == ("2020-01-01", 0.5)
+    assert figures["throughput"]["date"] != "2020-01-01"
+    assert "Measured on 2020-01-01." in (parts.home / "pggan_lco.md").read_text()
+    assert parts.asked == [("plain", False), ("throughput", False), ("throughput", False)]
 
 
 def test_a_quick_run_is_never_recorded(parts):
