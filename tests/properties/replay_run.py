@@ -32,6 +32,15 @@ from tests.properties.replay_tape import Call, Deck, Tape, Told
 
 MOMENTS = {"name": "moments", "image_frequencies": 4, "mask_frequencies": 3}
 DIFFUSION = {**MOMENTS, "name": "diffusion", "width": 8, "warmup_steps": 2, "batch": 4, "sampler_steps": 2}
+OTHERS: dict[str, dict[str, Any]] = {
+    "um": {**MOMENTS, "name": "um", "width": 8, "warmup_steps": 2, "batch": 4, "superpixels": 16, "labelled_share": 0.6},
+    "um, procedural guidance": {
+        **MOMENTS, "name": "um", "width": 8, "warmup_steps": 2, "batch": 4, "superpixels": 16, "guidance": "procedural",
+    },
+    "pggan": {**MOMENTS, "name": "pggan", "width": 8, "warmup_steps": 3, "batch": 4, "minibatch_stddev": False},
+    "drai": {**MOMENTS, "name": "drai", "width": 8, "warmup_steps": 2, "batch": 4, "penalty_on": "generated"},
+}  # fmt: skip
+"""Every other generator that takes private steps."""
 STEPS = 3
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -84,12 +93,15 @@ def read(rules: dict[str, Any], source: Path, home: Path, seed: str) -> tuple[wo
         return desk, run, workflow.open_cohort(desk, run, workflow.policy_of(run))
 
 
-def trainable(store: CohortStore) -> dict[str, Any]:
-    """What training reads of each training patient with a usable image, in order: ids, pixels, masks, classes."""
+def trainable(store: CohortStore, *, few_masks: bool = False) -> dict[str, Any]:
+    """What training reads of each training patient with a usable image, in order: ids, pixels, masks, classes.
+
+    ``few_masks``: An image without masks is usable.
+    """
     found = {}
     for patient in store.patients(Split.TRAIN):
         rows = store.rows_of(int(patient))
-        rows = rows[store.has_mask[rows]] if store.manifest.segments else rows
+        rows = rows[store.has_mask[rows]] if store.manifest.segments and not few_masks else rows
         if len(rows):
             content = (store.images(rows).tobytes(), store.masks(rows).tobytes(), store.labels[rows].tolist())
             found[store.patient_ids[patient].split("|", 1)[1]] = content
@@ -98,7 +110,8 @@ def trainable(store: CohortStore) -> dict[str, Any]:
 
 def released(desk: workflow.Desk, run: Run, store: CohortStore, tape: Tape) -> tuple[Told, Tape]:
     """Train and sample under a tape; what was done, what may leave, and the tape when it was empty."""
-    policy, trained = workflow.policy_of(run), trainable(store)
+    policy = workflow.policy_of(run)
+    trained = trainable(store, few_masks=policy.generator.name == "um")
     deck = Deck(list(trained), tape)
     with pytest.MonkeyPatch.context() as patch, workflow.threads(1):
         patch.setattr(mechanism, "add_noise", deck.add_noise)

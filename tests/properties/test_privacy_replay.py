@@ -31,7 +31,7 @@ from tests.properties.replay_cohort import (
     uid,
     write_hospital,
 )
-from tests.properties.replay_run import DIFFUSION, largest, read, released, rules, trainable
+from tests.properties.replay_run import DIFFUSION, OTHERS, largest, read, released, rules, trainable
 from tests.properties.replay_tape import Tape, Told, violations
 
 Visit = Callable[[Hospital, str], object]
@@ -127,6 +127,45 @@ def test_a_release_depends_on_a_patient_through_the_mechanisms_alone(
     assert violations(told, diffusion.told, stranger) == []
     assert stranger in told.trained
     assert largest(told.calls, diffusion.told.calls) > 0.5  # the stranger is seen: the comparison is of something
+
+
+OF_OTHERS: dict[str, tuple[Visit, str]] = {
+    "ordinary": (images("normal"), MIDDLE),
+    "several images, one without a mask": (one_without_a_mask, LAST),
+    "rare class, largest contrast": (images("rare", "rare", levels=half_and_half()), FIRST),
+}
+
+
+@pytest.fixture(scope="module", params=OTHERS)
+def other(request: pytest.FixtureRequest, hospital: Hospital, tmp_path_factory: pytest.TempPathFactory) -> Rehearsal:
+    """As ``diffusion``, of another generator with steps of its own."""
+    seed, policy = split_seed(ISSUER), rules(OTHERS[request.param])
+    home = tmp_path_factory.mktemp("other") / "home"
+    told, tape = released(*read(policy, hospital.folder, home, seed), Tape())
+    return Rehearsal(hospital, policy, seed, told, tape)
+
+
+@pytest.mark.parametrize("strange", OF_OTHERS)
+def test_every_generator_depends_on_a_patient_through_the_mechanisms_alone(
+    strange: str, other: Rehearsal, tmp_path: Path
+) -> None:
+    visit, stranger = OF_OTHERS[strange]
+    told = other.with_stranger(visit, stranger, tmp_path)
+    assert violations(told, other.told, stranger) == []
+    assert stranger in told.trained
+    assert largest(told.calls, other.told.calls) > 0.5
+
+
+def test_a_patient_without_masks_is_in_the_pool_of_a_generator_that_needs_few(
+    hospital: Hospital, tmp_path_factory: pytest.TempPathFactory, tmp_path: Path
+) -> None:
+    seed, policy = split_seed(ISSUER), rules(OTHERS["um"])
+    told, tape = released(*read(policy, hospital.folder, tmp_path_factory.mktemp("few") / "home", seed), Tape())
+    um = Rehearsal(hospital, policy, seed, told, tape)
+    again = um.with_stranger(images("normal", "sick", masked=False), MIDDLE, tmp_path)
+    assert violations(again, um.told, MIDDLE) == []
+    assert MIDDLE in again.trained
+    assert largest(again.calls, um.told.calls) > 0.5
 
 
 UNUSED: dict[str, tuple[Visit, str]] = {
