@@ -29,6 +29,7 @@ def parser() -> argparse.ArgumentParser:
         action="store_true",
         help="write audits/reference/um.json, .md, pictures: all measured so far",
     )
+    made.add_argument("--keep", action="store_true", help="numbers of masks that no row is kept of stay as recorded")
     return made
 
 
@@ -55,7 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     if options.write:
         found = reference.measured_so_far()
-    record = reference.result(found, bounds, throughput.measured(note, quick=options.quick), command)
+    pace = throughput.measured(note, quick=options.quick)
+    record = reference.result(found, bounds, pace, command, reference.recorded() if options.keep else None)
     if options.write:
         reference.write(record, {cohort: reference.picture(cohort, effort, note) for cohort in cohorts})
     Console(width=None if sys.stdout.isatty() else 200).print(Markdown(reference.page(record)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -92,7 +93,34 @@ def test_a_gain_at_one_seed_meets_no_goal_and_at_three_it_does() -> None:
 
 
 def test_a_goal_that_was_not_measured_is_not_in_the_record() -> None:
-    assert reference.result({"chests": {"25/0": figures(0.1)}}, {}, {}, "c")["goals"] == {}
+    goals = reference.result({"chests": {"25/0": figures(0.1)}}, {}, {}, "c")["goals"]
+    assert {name.rsplit("_", 1)[1] for name in goals} == {"25"}
+    assert reference.result({"chests": {"8/0": figures(0.1)}}, {}, {}, "c")["goals"] == {}
+
+
+def test_numbers_of_masks_that_were_not_measured_again_stay_as_they_were_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reference, "ROOT", tmp_path)
+    assert reference.recorded() == {"gains": {}, "scales_tasks": {}}
+    before = reference.result({"chests": {f"50/{seed}": figures(0.1) for seed in range(3)}}, {}, {}, "c")
+    del before["figures"]["gains"]["chests"]["50"]["date"]  # as records were written once
+    before["date"] = "2020-01-01"
+    (tmp_path / "audits" / "reference").mkdir(parents=True)
+    (tmp_path / "audits" / "reference" / "um.json").write_text(json.dumps(before))
+    rows = {"chests": {"all/0": figures(0.2), "25/0": figures(0.2)}}
+    record = reference.result(
+        rows, {"chests": dict.fromkeys(("32", "64", "128", "256"), 1.0)}, {}, "c", reference.recorded()
+    )
+    told = record["figures"]["gains"]["chests"]
+    assert list(told) == ["25", "50", "all"]
+    assert told["50"]["date"] == "2020-01-01"
+    assert told["25"]["date"] != "2020-01-01"
+    assert set(record["figures"]["scales_tasks"]["chests"]) == {"25/0", "all/0", "50/0", "50/1", "50/2"}
+    assert record["goals"]["chests_few_and_um_above_few_at_50"]["met"]
+    assert "2020-01-01" in reference.page(record)
+    again = reference.result({"chests": {"50/0": figures(0.2)}}, {}, {}, "c", reference.recorded())
+    assert again["figures"]["gains"]["chests"]["50"]["seeds"] == 1  # what is measured takes the place of what is kept
 
 
 @pytest.mark.usefixtures("made_up")
