@@ -27,6 +27,8 @@ ROOT = HOME.parents[1]
 KEPT = ROOT / "build" / "pggan_lco" / "measured"
 NAME = "pggan_lco"
 PARTS = ("plain", "large", "private", "private_steps", "throughput")
+MEASURED_BY = ("archive", "audit", "cohort", "features", "generators", "privacy", "training")
+"""Parts of the package that figures follow from."""
 SCALE = {128: 1, 64: 2, 32: 3}
 """Screen pixels for a pixel of a contact sheet."""
 
@@ -73,8 +75,9 @@ def measured(name: str, *, quick: bool, fresh: bool, note: Callable[[str], None]
 
 
 def code_digest(name: str) -> str:
-    """Of everything that a part's figures follow from, the data aside; 12 hexadecimal digits."""
-    files = [*sorted((ROOT / "synthrelease" / "generators" / "pggan").glob("*.py"))]
+    """Of what a part's figures follow from, the data and libraries aside; 12 hexadecimal digits."""
+    files = [path for folder in MEASURED_BY for path in sorted((ROOT / "synthrelease" / folder).rglob("*.py"))]
+    files += [*sorted((ROOT / "synthrelease" / "policy").glob("*.py"))]
     files += sorted((ROOT / "benchmarks" / "pggan_lco").glob("*.py"))
     policy = getattr(part(name), "POLICY", None)
     files += [ROOT / "benchmarks" / "policies" / f"{policy}.yaml"] if policy else []
@@ -85,18 +88,38 @@ def code_digest(name: str) -> str:
 
 
 def recorded() -> dict[str, Any]:
-    """Figures of every part that the record on disk has, each with its day; none where there is no record."""
+    """Figures of every part that the record on disk has, each with its day and code; none where there is no record.
+
+    A part whose policy has changed since is another part: it is left out.
+    """
     path = HOME / f"{NAME}.json"
     if not path.is_file():
         return {}
     found = json.loads(path.read_text(encoding="utf-8"))
-    return {name: {"date": found["date"]} | figures for name, figures in found["figures"].items() if name in PARTS}
+    parts = {name: figures for name, figures in found["figures"].items() if name in PARTS}
+    return {
+        name: {"date": found["date"], "code": None} | figures
+        for name, figures in parts.items()
+        if figures.get("policy") == policy_digest(name)
+    }
+
+
+def policy_digest(name: str) -> str | None:
+    """Of the policy by which a part trains, 12 hexadecimal digits; None where it trains by none."""
+    policy = getattr(part(name), "POLICY", None)
+    if policy is None:
+        return None
+    return hashlib.sha256((ROOT / "benchmarks" / "policies" / f"{policy}.yaml").read_bytes()).hexdigest()[:12]
 
 
 def result(figures: Mapping[str, Any], *, command: str) -> dict[str, Any]:
     """Everything that was measured, with what is needed to judge it."""
     today = datetime.now(UTC).strftime("%Y-%m-%d")
-    figures = {name: {"date": today} | dict(figures[name]) for name in PARTS if name in figures}
+    figures = {
+        name: {"date": today, "code": code_digest(name), "policy": policy_digest(name)} | dict(figures[name])
+        for name in PARTS
+        if name in figures
+    }
     goals = {aim: value for name, found in figures.items() for aim, value in part(name).goals(found).items()}
     # What was left out is missed, not forgotten.
     goals |= {f"{name}_measured": goal(1.0, 0.0) for name in PARTS if name not in figures}
@@ -123,13 +146,17 @@ def page(record: Mapping[str, Any]) -> str:
     if left_out:
         lines += [f"Not measured in this run: {', '.join(left_out)}.", ""]
     for name, figures in record["figures"].items():
-        lines += [*part(name).page(figures), "", f"Measured on {figures['date']}.", ""]
+        lines += [*part(name).page(figures), "", f"Measured on {figures['date']}{_by(name, figures)}.", ""]
     lines += ["## Goals", "", "| goal | wanted | reached | met |", "|---|---|---|---|"]
     for name, goal in record["goals"].items():
         value = "-" if goal["value"] is None else f"{goal['value']:.3g}"
         wanted = f"{goal['direction']} {goal['goal']:.3g}"
         lines.append(f"| {name} | {wanted} | {value} | {'yes' if goal['met'] else '**no**'} |")
     return "\n".join(lines) + "\n"
+
+
+def _by(name: str, figures: Mapping[str, Any]) -> str:
+    return "" if figures["code"] == code_digest(name) else ", by an earlier code"
 
 
 def goal(wanted: float, value: float | None, direction: str = "at least") -> dict[str, Any]:

@@ -174,7 +174,7 @@ def shortened(text: str) -> str:
 
 
 def _digest(policy: str) -> str:
-    """Of everything that training follows from: a change makes another run."""
+    """Of the policy and the generator's own files: a change makes another run. After a change of the loop, remove the folder."""
     whole = hashlib.sha256(policy.encode())
     for name in TRAINED_BY:
         whole.update((PACKAGE / "generators" / "pggan" / f"{name}.py").read_bytes())

@@ -14,7 +14,7 @@ WAYS = {
     "lco": "latent class optimisation",
     "unguided": "unguided, whatever was asked for",
     "post_hoc": "unguided, labelled by the guide afterwards",
-    "rejection": "best of as many unguided images",
+    "rejection": "best of unguided images, at as many calls",
     "pixels": "control: attack on the guide by pixels",
     "pixels_jitter": "the same against the looks of the search",
 }

@@ -19,6 +19,8 @@ SURE = 1e-4
 """From certainty, where nothing stops the search: thresholds that nothing reaches."""
 PIXEL_RATE = 0.005
 """Adam step size of the attack on pixels; grey values span 2."""
+MOST_REJECTED, RAISED = 30, 1.15
+"""Unguided images that one image may take, over the mean that is wanted; and how the most is raised at a time."""
 UNSTOPPED = (0, 5, 10, 20, 40, 80)
 """Steps of the over-optimisation curve."""
 
@@ -86,8 +88,17 @@ class Maker:
         return self.searched(asked, seed, self._without_steps(1))
 
     def rejected(self, asked: Tensor, seed: int, calls: float) -> Made:
-        """The best of as many unguided images as the search took calls of the generator."""
-        return self.searched(asked, seed, self._without_steps(max(1, ceil(calls))))
+        """The best of unguided images, until as many calls of the generator were made as the search took.
+
+        Who is accepted early leaves calls to the others: the most that an image may take is raised until the mean is
+        reached, or until more would be of no use.
+        """
+        most = max(1, ceil(calls))
+        found = self.searched(asked, seed, self._without_steps(most))
+        while found.calls < calls and most < MOST_REJECTED * calls and not bool(found.accepted.all()):
+            most = ceil(most * RAISED)
+            found = self.searched(asked, seed, self._without_steps(most))
+        return found
 
     def post_hoc(self, count: int, seed: int) -> Made:
         """Unguided images, each labelled with the class that the guide finds most likely."""

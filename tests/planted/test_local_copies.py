@@ -130,10 +130,10 @@ def test_a_sighting_tells_where_the_piece_came_from_and_lies(clean):
     assert 4 <= left < right <= 32
 
 
-def test_p_of_any_probes_is_fused_over_both_comparisons(clean):
+def test_p_of_any_probes_is_fused_over_all_comparisons(clean):
     probes = planted("half_image", clean.train, clean.synthetic, 5)
     seen = clean.search("parts").probe(probes)
-    assert set(seen) == {"best_patch", "best_patches"}
+    assert set(seen) == {"best_patch", "best_patches", "learned_patches"}
     assert image_p(clean, seen).max() < 1e-3
     assert image_p(clean).shape == (MADE,)
 
@@ -145,7 +145,7 @@ def test_a_patient_is_as_like_as_the_likest_of_all_images_whatever_their_order()
     probes = planted("patch_moved", case.train, case.synthetic, 6)
     (_, one), *_ = case.search("parts").comparison.similarity(probes)
     (_, two), *_ = doubled.search("parts").comparison.similarity(probes)
-    assert one.shape == two.shape == (2, 6, TRAIN + HOLDOUT)
+    assert one.shape == two.shape == (3, 6, TRAIN + HOLDOUT)
     # Whitening sees other images, so values move a little; the order of patients must not.
     assert (one[1].argmax(axis=1) == two[1].argmax(axis=1)).all()
     np.testing.assert_allclose(one[1].max(axis=1), two[1].max(axis=1), atol=0.05)
@@ -180,7 +180,7 @@ def test_a_square_of_16_px_in_images_of_128_px_fails_the_archive():
     assert (found.details["copies_flagged"], found.details["decoys_flagged"]) == (1, 0)
     # Odd displacements are lost when two pixels are averaged to one.
     comparison = leaky.search("parts").comparison
-    assert comparison.names == ("best_patch", "best_patches", "fine_patch", "fine_patches")
+    assert comparison.names == ("best_patch", "best_patches", "fine_patch", "fine_patches", "learned_patches")
     seen = comparison.sighting(leaky.synthetic, 3, int(leaky.patients.column[11]))
     assert seen.image == 11
     assert seen.how == "a piece, 3 px up, 7 px to the left (of 128 px)"

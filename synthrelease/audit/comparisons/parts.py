@@ -1,4 +1,9 @@
-"""Pieces of images: the likest detail, and how many details agree on one displacement."""
+"""Pieces of images: the likest detail, and how many details agree on one displacement.
+
+Windows are described twice: whitened, and by the public encoder for copies (ULD), which was taught on simulated chests
+what a copy may have suffered and finds blurred and noisy pieces that whitening misses. No patient of the audit, of either
+side, had a part in it. Of its pairs only what agrees counts: its likest single windows accused innocent archives.
+"""
 
 from __future__ import annotations
 
@@ -11,23 +16,50 @@ import torch
 from synthrelease.audit.images import FloatArray, ImageSet, IntArray
 from synthrelease.audit.search import Patients, Sighting
 from synthrelease.features.patches import Description, Level, Whitening, at_level, levels
-from synthrelease.features.piece_search import Agreement, Pairs, Pieces, Sight, like_points, likeness, usual_evidence
+from synthrelease.features.piece_search import (
+    EVIDENCE_CEILING,
+    Agreement,
+    Pairs,
+    Pieces,
+    Sight,
+    like_points,
+    likeness,
+    usual_evidence,
+)
+from synthrelease.features.uld.local import LocalNetwork
+from synthrelease.features.uld.public import public_encoder
 
 PREPARED_AT_ONCE = 256
 """Probes that are searched at a time; the pairs that they find take some 100 MB."""
 
 NAMES = (("best_patch", "best_patches"), ("fine_patch", "fine_patches"))
 """At 64 px, and at up to 128 px for images that are larger."""
+LEARNED = "learned_patches"
+"""What agrees through the encoder, at the finer of the levels."""
 
 
 @dataclass(frozen=True, eq=False)
 class _Look:
-    """The gallery at one level, how windows are described there, and what evidence counts."""
+    """The gallery at one level, how windows are described there, and what evidence counts.
+
+    Of its likeness rows count from ``first`` on: the likest point, and what agrees.
+    """
 
     level: Level
     describe: Description
     gallery: Pieces
     floor: float
+    first: int = 0
+
+    @classmethod
+    def learned(cls, level: Level, images: FloatArray, owner: IntArray) -> _Look:
+        """The same through the public encoder."""
+        network = public_encoder("copies").network
+        assert isinstance(network, LocalNetwork)
+        gallery = Pieces.of(at_level(images, level), level, network.described)
+        # Strangers' windows are so alike to it that only the likest pairs can be kept.
+        floor = usual_evidence(gallery, torch.from_numpy(owner), EVIDENCE_CEILING)
+        return cls(level, network.described, gallery, floor, first=1)
 
     @classmethod
     def at(cls, level: Level, images: FloatArray, owner: IntArray, mixed: IntArray) -> _Look:
@@ -46,7 +78,7 @@ class _Look:
 class PartComparison:
     """Descriptors of points, anywhere in the image and mirrored; see :mod:`synthrelease.features.patches`.
 
-    Images above 64 px are looked at twice, at 64 and at up to 128 px, and give four names instead of two.
+    Images above 64 px are looked at twice, at 64 and at up to 128 px, and give five names instead of three.
     """
 
     names: tuple[str, ...]
@@ -54,24 +86,33 @@ class PartComparison:
     def __init__(self, patients: Patients) -> None:
         images = np.concatenate([patients.train.images, patients.holdout.images])
         mixed = np.random.default_rng(20260104).permutation(len(images))
-        self._looks = [_Look.at(level, images, patients.column, mixed) for level in levels(*images.shape[-2:])]
+        there = levels(*images.shape[-2:])
+        self._looks = [_Look.at(level, images, patients.column, mixed) for level in there]
+        self._looks.append(_Look.learned(there[-1], images, patients.column))
         self._column, self._patients = torch.from_numpy(patients.column), patients.count
-        self.names = tuple(name for names in NAMES[: len(self._looks)] for name in names)
+        self.names = (*(name for names in NAMES[: len(there)] for name in names), LEARNED)
 
     def similarity(self, probes: ImageSet) -> Iterator[tuple[slice, FloatArray]]:
         """See :class:`synthrelease.audit.search.Comparison`."""
         for start in range(0, len(probes), PREPARED_AT_ONCE):
             block = slice(start, min(start + PREPARED_AT_ONCE, len(probes)))
             tables = [
-                likeness(*look.pairs(probes.images[block]), block.stop - start, self._column, self._patients)
+                likeness(*look.pairs(probes.images[block]), block.stop - start, self._column, self._patients)[
+                    look.first :
+                ]
                 for look in self._looks
             ]
             yield block, np.concatenate(tables)
 
     def sighting(self, probes: ImageSet, row: int, column: int) -> Sighting:
-        """See :class:`synthrelease.audit.search.Comparison`; at the level at which more agrees."""
+        """See :class:`synthrelease.audit.search.Comparison`; at the level at which more agrees.
+
+        What the encoder sees is shown where whitened windows see nothing: evidence of the two is not alike.
+        """
         seen = [(self._seen(look, probes.images[row : row + 1], column), look.gallery.side) for look in self._looks]
-        sight, side = max(seen, key=lambda each: -1.0 if each[0] is None else each[0].evidence)
+        whitened, learned = seen[:-1], seen[-1]
+        sight, side = max(whitened, key=lambda each: -1.0 if each[0] is None else each[0].evidence)
+        sight, side = (sight, side) if sight is not None else learned
         if sight is None:
             return Sighting(int((self._column == column).nonzero()[0]), 0.0)
         (down, across), box = sight.shift, tuple(value / side for value in sight.box)

@@ -27,7 +27,7 @@ from torch.nn import functional
 
 from synthrelease.errors import UnsuitableData
 from synthrelease.features.extractors.preprocessing import resized
-from synthrelease.features.patches import LEAST_CONTRAST, REACH, WINDOW
+from synthrelease.features.patches import LEAST_CONTRAST, REACH, WINDOW, Points
 from synthrelease.features.uld import losses, views
 from synthrelease.features.uld.fitting import KEEP_EVERY_S, seeded
 from synthrelease.features.uld.sources import Source, one_image_each, rows_by_patient, source_digest
@@ -37,6 +37,8 @@ from synthrelease.records.progress import Progress, Silent
 
 DIMENSIONS = 64
 WIDTHS = (192, 128)
+WINDOWS_AT_ONCE = 8192
+"""Windows described at a time; their features take some 12 MB."""
 
 LEAST_SIDE = 4 * WINDOW
 """Pixels on a side of the images it is fitted to: room for places whose views stay inside."""
@@ -71,6 +73,12 @@ class LocalNetwork(nn.Module):
     def describe(self, windows: Tensor) -> Tensor:
         """(M, 11, 11) windows to (M, D) unit vectors: what `forward` gives at their middles."""
         return self._read(windows[:, None])[:, :, 0, 0]
+
+    def described(self, found: Points) -> Tensor:
+        """(K, D) of the windows at K points, without gradient; a `Description` for the search of pieces."""
+        with torch.inference_mode():
+            blocks = torch.split(found.windows.view(-1, WINDOW, WINDOW), WINDOWS_AT_ONCE)
+            return torch.cat([self.describe(block) for block in blocks])
 
     def _read(self, images: Tensor) -> Tensor:
         kernels = self.window.weight

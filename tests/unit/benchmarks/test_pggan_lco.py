@@ -5,14 +5,19 @@ from __future__ import annotations
 import json
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 import yaml
 from PIL import Image
+from torch import nn
 
 from benchmarks.pggan_lco import __main__ as command
-from benchmarks.pggan_lco import before, private, private_steps, reference, runs, tables
-from benchmarks.pggan_lco.judging import Judge, Labelled, Share, nearest, shares, spread
+from benchmarks.pggan_lco import before, private, private_steps, reference, runs, tables, ways
+from benchmarks.pggan_lco.judging import Holdout, Judge, Labelled, Share, nearest, shares, spread
+from synthrelease.cohort.store import Split
+from synthrelease.generators.pggan.thresholds import Thresholds
+from synthrelease.policy.generators import LatentClass
 from synthrelease.policy.loader import load_policy
 
 
@@ -192,6 +197,89 @@ def test_a_part_that_is_kept_stays_as_it_was_recorded_with_its_day(parts):
     assert figures["throughput"]["date"] != "2020-01-01"
     assert "Measured on 2020-01-01." in (parts.home / "pggan_lco.md").read_text()
     assert parts.asked == [("plain", False), ("throughput", False), ("throughput", False)]
+    assert figures["plain"]["code"] == reference.code_digest("plain")
+
+
+def test_a_part_that_was_recorded_by_another_code_says_so_and_by_another_policy_is_not_kept(parts, monkeypatch):
+    command.main(["--write"])
+    path = parts.home / "pggan_lco.json"
+    record = json.loads(path.read_text())
+    record["figures"]["plain"]["code"] = "0" * 12
+    path.write_text(json.dumps(record))
+    command.main(["--write", "--only=throughput", "--keep"])
+    assert ", by an earlier code." in (parts.home / "pggan_lco.md").read_text()
+    monkeypatch.setattr(reference, "policy_digest", lambda name: "another")
+    command.main(["--write", "--only=throughput", "--keep"])
+    assert list(json.loads(path.read_text())["figures"]) == ["throughput"]
+
+
+class Painted(nn.Module):
+    """The first coordinate is the grey value of the left half, the second that of the right; there is nothing else to paint."""
+
+    def forward(self, z: torch.Tensor) -> torch.Tensor:
+        left, right = (torch.tanh(z[:, i])[:, None, None].expand(-1, 16, 8) for i in range(2))
+        return torch.cat([left, right], dim=2)[:, None]
+
+
+CHECKERS = ((torch.arange(16)[:, None] + torch.arange(16)) % 2 * 2.0 - 1.0)[None]
+
+
+class Fooled(nn.Module):
+    """Sees which half is bright, and a pattern that no painted picture has, much more than that."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        bright = torch.stack([images[:, 0, :, :8].mean(dim=(1, 2)), images[:, 0, :, 8:].mean(dim=(1, 2))], dim=1)
+        return 4.0 * bright + 40.0 * torch.stack(
+            [(images[:, 0] * CHECKERS).mean(dim=(1, 2))] * 2, dim=1
+        ) * torch.tensor([1.0, -1.0])
+
+
+def bright(images: torch.Tensor) -> torch.Tensor:
+    """The judge: the class by the greater of the two medians, which no pattern moves."""
+    return torch.stack(
+        [images[:, 0, :, :8].flatten(1).median(dim=1).values, images[:, 0, :, 8:].flatten(1).median(dim=1).values]
+    ).argmax(dim=0)
+
+
+def test_the_search_moves_what_the_judge_sees_and_the_attack_on_pixels_only_what_the_guide_sees():
+    """T6: above random, above rejection at as many calls, and the control parts guide from judge."""
+    spec = SimpleNamespace(target_table=lambda: torch.tensor([[1.0, 0.0], [0.0, 1.0]]))
+    known = Thresholds(torch.tensor([0.85, 0.85]), torch.tensor([0.15, 0.15]), torch.tensor(-torch.inf))
+    made_up = SimpleNamespace(painter=Painted(), guide=Fooled(), critic=Fooled(), thresholds=known, spec=spec)
+    made_up.critic.forward = lambda images: images.mean(dim=(1, 2, 3))
+    search = LatentClass(steps=40, learning_rate=0.1, restarts=1, jitter=1)
+    maker = ways.Maker(made_up, search, 8)
+    asked = ways.asked_for(2, 40)
+
+    def judged(made: ways.Made) -> float:
+        return float((bright(made.images) == made.asked).float().mean())
+
+    steered, unguided = maker.searched(asked, 1), maker.unguided(asked, 1)
+    rejected = maker.rejected(asked, 2, steered.calls)
+    attacked = maker.attacked(asked, 3, jitter=0)
+    assert judged(steered) > 0.95
+    assert judged(unguided) < 0.7
+    assert attacked.hits.float().mean() > 0.9
+    assert judged(attacked) < 0.8 < judged(steered)
+    assert rejected.calls > 0.9 * steered.calls or bool(rejected.accepted.all())
+    later = maker.post_hoc(60, 4)
+    assert (later.asked[later.accepted] == bright(later.images)[later.accepted]).all()
+
+
+def test_the_judge_is_taught_by_patients_of_the_holdout_and_tested_on_others():
+    patient = np.repeat(np.arange(60), 2)
+    store = SimpleNamespace(
+        patient=patient,
+        labels=patient % 3,
+        patients=lambda split: np.arange(0, 60, 2) if split is Split.HOLDOUT else np.arange(1, 60, 2),
+        images=lambda rows: patient[rows, None, None, None].astype(np.float32) * np.ones((1, 1, 2, 2), np.float32),
+    )
+    found = Holdout.of(store)
+    taught, tested = (set(side.images[:, 0, 0, 0].int().tolist()) for side in (found.taught, found.tested))
+    assert taught
+    assert tested
+    assert not taught & tested
+    assert all(person % 2 == 0 for person in taught | tested)
 
 
 def test_a_quick_run_is_never_recorded(parts):
