@@ -11,6 +11,7 @@ from scipy.ndimage import gaussian_filter
 
 from synthrelease.audit.case import AuditCase
 from synthrelease.audit.checks.local_copies import LocalCopies, image_p
+from synthrelease.audit.copies import FusedCopyTest
 from synthrelease.audit.images import ImageSet
 from synthrelease.audit.planted import NEGATIVES, planted, replace_share
 from synthrelease.audit.search import CopySearch
@@ -124,10 +125,38 @@ def test_a_sighting_tells_where_the_piece_came_from_and_lies(clean):
     assert seen.similarity > 0.999
     assert "2 px down" in seen.how
     assert "12 px to the left" in seen.how
+    assert seen.how.endswith("correlate to 1.00")
     top, left, bottom, right = (SIDE * share for share in seen.box)
     # A window at the rim may reach over it by a few pixels and still agree.
     assert 26 <= top < bottom <= 54
     assert 4 <= left < right <= 32
+
+
+def test_a_mirrored_piece_is_laid_over_its_source_and_strangers_correlate_less(clean):
+    images = clean.synthetic.images.copy()
+    images[4, :, 30:50, 8:28] = clean.train.images[11, :, 28:48, 20:40][..., ::-1]
+    comparison, column = clean.search("parts").comparison, clean.patients.column
+    probes = replace(clean.synthetic, images=images)
+    seen = comparison.sighting(probes, 4, int(column[11]))
+    assert "mirrored" in seen.how
+    assert float(seen.how.rsplit(" ", 1)[1]) > 0.9
+    held = [comparison.sighting(probes, 4, int(column[TRAIN + i])).how for i in range(8)]
+    assert max(float(how.rsplit(" ", 1)[1]) for how in held if "correlate" in how) < 0.9
+
+
+def test_a_blurred_and_noisy_piece_is_found_by_what_agrees_through_the_encoder(clean):
+    rng = np.random.default_rng(0)
+    images = clean.synthetic.images.copy()
+    for row in range(20):
+        piece = gaussian_filter(clean.train.images[row, 0, 16:48, 16:48], 0.8)
+        images[row, 0, 16:48, 16:48] = piece + rng.normal(0, 0.04, piece.shape)
+    probes = replace(clean.synthetic, images=images.astype(np.float32)).take(np.arange(20))
+    search = clean.search("parts")
+    test = FusedCopyTest.towards_train(search.synthetic, search.holdout)
+    by_name = {name: (p * MADE <= 0.05).sum() for name, p in test.each(search.probe(probes)).items()}
+    assert by_name["learned_patches"] > by_name["best_patches"]
+    innocent = test.each(search.synthetic)["learned_patches"]
+    assert (innocent * MADE <= 0.05).sum() == 0
 
 
 def test_p_of_any_probes_is_fused_over_all_comparisons(clean):
@@ -183,7 +212,8 @@ def test_a_square_of_16_px_in_images_of_128_px_fails_the_archive():
     assert comparison.names == ("best_patch", "best_patches", "fine_patch", "fine_patches", "learned_patches")
     seen = comparison.sighting(leaky.synthetic, 3, int(leaky.patients.column[11]))
     assert seen.image == 11
-    assert seen.how == "a piece, 3 px up, 7 px to the left (of 128 px)"
+    assert seen.how.startswith("a piece, 3 px up, 7 px to the left (of 128 px)")
+    assert float(seen.how.rsplit(" ", 1)[1]) > 0.99
 
 
 def test_too_small_a_holdout_decides_nothing(clean):

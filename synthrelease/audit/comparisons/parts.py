@@ -15,7 +15,7 @@ import torch
 
 from synthrelease.audit.images import FloatArray, ImageSet, IntArray
 from synthrelease.audit.search import Patients, Sighting
-from synthrelease.features.patches import Description, Level, Whitening, at_level, levels
+from synthrelease.features.patches import COARSE, Description, Level, Whitening, at_level, levels
 from synthrelease.features.piece_search import (
     EVIDENCE_CEILING,
     Agreement,
@@ -89,7 +89,7 @@ class PartComparison:
         there = levels(*images.shape[-2:])
         self._looks = [_Look.at(level, images, patients.column, mixed) for level in there]
         self._looks.append(_Look.learned(there[-1], images, patients.column))
-        self._column, self._patients = torch.from_numpy(patients.column), patients.count
+        self._column, self._patients, self._sides = torch.from_numpy(patients.column), patients.count, patients
         self.names = (*(name for names in NAMES[: len(there)] for name in names), LEARNED)
 
     def similarity(self, probes: ImageSet) -> Iterator[tuple[slice, FloatArray]]:
@@ -116,11 +116,31 @@ class PartComparison:
         if sight is None:
             return Sighting(int((self._column == column).nonzero()[0]), 0.0)
         (down, across), box = sight.shift, tuple(value / side for value in sight.box)
+        laid = self._laid(probes.images[row : row + 1], sight, self._looks[-1 if side > COARSE.resolution else 0].level)
         words = ["mirrored"] * sight.mirrored
         words += [f"{abs(down)} px {'down' if down > 0 else 'up'}"] * (down != 0)
         words += [f"{abs(across)} px to the {'right' if across > 0 else 'left'}"] * (across != 0)
         how = f"a piece, {', '.join(words)} (of {side} px)" if words else "a piece, in the same place"
+        how += f"; laid over each other its grey values correlate to {laid:.2f}"
         return Sighting(sight.image, sight.cosine, how, (box[0], box[1], box[2], box[3]))
+
+    def _laid(self, probe: FloatArray, sight: Sight, level: Level) -> float:
+        """Normalised correlation of the piece's grey values with those of the real image that it is laid over, -1 to 1.
+
+        What windows agree on is confirmed by the pixels themselves: the annex tells it to the person who looks.
+        """
+        train, holdout = self._sides.train.images, self._sides.holdout.images
+        which = sight.image
+        image = train[which : which + 1] if which < len(train) else holdout[which - len(train) :][:1]
+        real, made = at_level(image, level)[0], at_level(probe, level)[0]
+        real = real[:, ::-1] if sight.mirrored else real
+        (top, left, bottom, right), (down, across) = sight.box, sight.shift
+        rows, columns = np.arange(max(0, top), bottom), np.arange(max(0, left), right)
+        rows = rows[(rows < len(made)) & (rows >= down) & (rows - down < len(real))]
+        columns = columns[(columns < made.shape[1]) & (columns >= across) & (columns - across < real.shape[1])]
+        pair = np.stack([made[np.ix_(rows, columns)].ravel(), real[np.ix_(rows - down, columns - across)].ravel()])
+        pair = pair - pair.mean(axis=1, keepdims=True)
+        return float(pair[0] @ pair[1] / max(float(np.linalg.norm(pair[0]) * np.linalg.norm(pair[1])), 1e-12))
 
     def _seen(self, look: _Look, probe: FloatArray, column: int) -> Sight | None:
         pairs, _ = look.pairs(probe)
