@@ -1,9 +1,10 @@
 """From images without labels to an encoder: fitted to a private cohort for use inside the house, or to phantoms.
 
-A cohort's encoder sees *all* its patients together, whatever split a run of the same cohort has. An encoder that knew
-one side of a split only would embed the two sides differently, and an audit by it would see a leak where none is, or
-none where one is. Nothing of the fit is charged to a ledger, so the file may not leave the house: it says so itself,
-and no release holds weights of any kind.
+An encoder is fitted to *all* patients of the folder that is given, whatever split a run of the same cohort has: one
+that knew one side of a split only would treat the two sides otherwise, and a check by it would compare unlike with
+unlike. Nobody can see from a folder whether it is one side, so the audit refuses an encoder that knows any of its
+images. Nothing of the fit is charged to a ledger, so the file may not leave the house: it says so itself, and no
+release holds weights of any kind.
 """
 
 from __future__ import annotations
@@ -11,12 +12,13 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from synthrelease.cohort.ingest import MINIMUM_PATIENTS, ingest
+from synthrelease.cohort.labels import read_table
 from synthrelease.cohort.store import CohortStore
 from synthrelease.cohort.survey import settings_for
 from synthrelease.errors import IntegrityError, Interrupted, SynthreleaseError, UnsuitableData, UsageError
@@ -35,7 +37,7 @@ from synthrelease.workflow.desk import Desk, threads
 
 SIDE = 64
 REQUEST, STORE, STATE = "request.private.json", "cohort.private", "state.safetensors"
-SOURCE = "private images of one cohort, all its patients together, held out ones included"
+SOURCE = "private images: all patients of the folder that was given"
 _MARKS = ("release.json", "bagit.txt", "manifest-sha256.txt")
 
 
@@ -125,8 +127,6 @@ def fit_features(desk: Desk, wanted: Wanted, *, resume: bool) -> dict[str, Any]:
         if not written:  # else it was killed between the last write and the end
             _require_free(wanted.out)
             encoder.save(wanted.out)
-        if encoder.provenance.kind != "public":
-            wanted.out.chmod(0o600)
     shutil.rmtree(wanted.folder, ignore_errors=True)
     return {**described(encoder), "file": str(wanted.out), "seen": seen}
 
@@ -159,8 +159,11 @@ def require_place(wanted: Wanted, *, resume: bool = False) -> None:
         _require_free(out)
     if wanted.cohort is not None and not wanted.cohort.exists():
         raise UsageError("the cohort folder is not there", fix="Check --cohort.")
-    if wanted.cohort is not None and out.resolve().is_relative_to(wanted.cohort.resolve()):
-        raise UsageError("--out lies in the cohort, which is only read", fix="Name a place outside of it.")
+    if wanted.cohort is not None and any(out.resolve().is_relative_to(home) for home in _homes(wanted.cohort)):
+        raise UsageError(
+            "--out lies in a folder of the cohort, of its table or of its pictures, which is only read",
+            fix="Name a place outside of it.",
+        )
     for folder in out.resolve().parents:
         inside = "a release" if folder.name == "releases" else ""
         if folder.name == "archive" and (folder.parent / "policy.resolved.json").is_file():
@@ -171,6 +174,17 @@ def require_place(wanted: Wanted, *, resume: bool = False) -> None:
             raise UsageError(
                 f"--out lies in {inside}, and an encoder never leaves with one", fix="Name a place in the house."
             )
+
+
+def _homes(cohort: Path) -> set[Path]:
+    """Where the cohort lies: its folder or that of its table, and the folders of the pictures that its table names."""
+    folder = cohort if cohort.is_dir() else cohort.parent
+    named: set[Path] = set()
+    for table in sorted(folder.glob("*.csv")) if cohort.is_dir() else [cohort]:
+        with suppress(UsageError):  # what is no table is told of where the cohort is read, if it is needed at all
+            cells = read_table(table).column("image") or ()
+            named |= {(folder / cell).parent for cell in cells if cell and "\0" not in cell}
+    return {Path(os.path.realpath(place)) for place in {folder, *named}}
 
 
 def _require_free(out: Path) -> None:
@@ -190,8 +204,8 @@ def _request(desk: Desk, wanted: Wanted, *, resume: bool) -> int:
                 fix=f"Go on with --resume, or remove {wanted.folder}.",
             )
         computing = desk.threads or os.cpu_count() or 1
+        _private_folder(wanted.folder)
         atomic_write_json(note, wanted.to_json(computing))
-        wanted.folder.chmod(0o700)
         return computing
     if not note.is_file():
         raise UsageError(f"there is no interrupted fit of {wanted.out.name}", fix="Start it without --resume.")
@@ -208,6 +222,17 @@ def _request(desk: Desk, wanted: Wanted, *, resume: bool) -> int:
             fix="Give what it was begun with: the result would be neither of the two.",
         )
     return computing
+
+
+def _private_folder(folder: Path) -> None:
+    """Make a folder that is its owner's alone before anything is in it."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.chmod(0o700)  # one that was there already
+    except OSError as error:
+        raise UnsuitableData(
+            f"cannot write {folder.name}: {error.strerror}", fix="Choose another --out, then run again."
+        ) from error
 
 
 @contextmanager

@@ -54,15 +54,17 @@ class LocalCopies:
     needs_sound_split = True
     explanation = Explanation(
         how="Small windows around distinct points of each synthetic image are compared with those of all training "
-        "patients and of as many patients never seen, at every place and mirrored. What counts is how much better "
-        "the best window, and the windows that moved together, fit a training patient than a stranger.",
+        "patients and of as many patients never seen, at every place and mirrored: by grey values, and through a network "
+        "that was taught on simulated chests what a copy may have suffered. What counts is how much better the best "
+        "window, and the windows that moved together, fit a training patient than a stranger.",
         good="No image fits a training patient much better than real strangers fit each other, and planted squares of a "
         "quarter of the side and halves are found.",
         weakness="Pieces narrower than about 13 pixels, flat background, and small pieces that were also rotated, rescaled, "
         "blurred or made noisy are missed; images are compared at 64 and at 128 pixels on a side at most. Lettering "
         "that two patients share is likeness too, and is excused only when strangers share it.",
         source="Target-decoy copy test with a conservative exponential tail (audit notes 3.3 A, C, D); whitened "
-        "descriptors at extrema of a band-pass filter, consensus on one displacement (Lowe 2004).",
+        "descriptors, and local discrimination (Chen et al., TPAMI 2023), at extrema of a band-pass filter; consensus on "
+        "one displacement (Lowe 2004).",
     )
 
     def measure(self, case: AuditCase, rng: np.random.Generator) -> Measurement:

@@ -1,7 +1,8 @@
 """Features of the local-discrimination encoder for landmarks: what each stage of its network sees, on the whole.
 
 Mean and deviation over the image of every channel of every stage, from edges to anatomy, and of the first convolution,
-which keeps grey levels that the stages normalise away: 320 numbers with the public encoder. That one was trained on
+which keeps grey levels that the stages normalise away: 320 numbers with the public encoder. Images are resampled to the
+size at which the encoder was fitted, for how far a stage sees is told in pixels. The public one was trained on
 phantoms. Another one may be named; one that was fitted to private images says so in the name of every number, and the
 audit refuses it where it knows the images that are compared.
 """
@@ -23,7 +24,7 @@ from synthrelease.features.uld.networks import EmbeddingNetwork
 from synthrelease.features.uld.public import public_encoder
 
 SIDE = 64
-"""Pixels on a side at which the public encoder was trained."""
+"""Pixels on a side, for an encoder that does not tell at which it was fitted."""
 
 
 class LocalDiscrimination:
@@ -47,9 +48,11 @@ class LocalDiscrimination:
                 fix="Fit one: synthrelease features fit --role landmarks.",
             )
         self._network = encoder.network.eval()
+        self._side = encoder.side or SIDE
         self.fitted_on = tuple(encoder.provenance.cohort_digests)
         self.name = (
-            f"uld: local discrimination {encoder.digest[:12]} at {SIDE} px (antialiased, fixed window), {whom(encoder)}"
+            f"uld: local discrimination {encoder.digest[:12]} at {self._side} px (antialiased, fixed window), "
+            f"{whom(encoder)}"
         )
 
     @classmethod
@@ -71,7 +74,7 @@ class LocalDiscrimination:
         return in_batches(images, self._features)
 
     def _features(self, images: Tensor) -> Tensor:
-        sized = resized(images, SIDE)
+        sized = resized(images, self._side)
         first: Tensor = next(layer for layer in self._network.modules() if isinstance(layer, nn.Conv2d))(sized)
         seen = [first, *self._network.stages(sized)]
         return torch.cat([part for x in seen for part in (x.mean((2, 3)), x.std((2, 3)))], dim=1)

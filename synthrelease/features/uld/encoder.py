@@ -18,8 +18,9 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from synthrelease.errors import UnsuitableData
-from synthrelease.features.uld.networks import EmbeddingNetwork
+from synthrelease.features.uld.networks import SMALLEST_SIDE, EmbeddingNetwork
 from synthrelease.records.files import atomic_write_bytes, canonical_json
+from synthrelease.records.private_files import write_private
 
 FloatArray = npt.NDArray[np.float32]
 Role = Literal["landmarks", "copies"]
@@ -31,6 +32,8 @@ SCHEMA = "synthrelease.uld-encoder/1"
 BATCH = 16
 LARGEST_FILE = 64 * 2**20
 """Bytes; the largest encoder of this package has 6 MB."""
+LARGEST_SIDE = 1024
+"""Pixels; images are enlarged to the side that a file states, so a forged one must not fill the memory."""
 
 
 @dataclass(frozen=True)
@@ -145,12 +148,13 @@ class Encoder:
         return bytes(save(weights, metadata={"record": canonical_json(record).decode()}))
 
     def save(self, path: Path) -> None:
-        """Replace ``path`` by this encoder in one step.
+        """Replace ``path`` by this encoder in one step; one that has seen patients is its owner's alone from the start.
 
         Raises:
             UnsuitableData: The disk refuses.
         """
-        atomic_write_bytes(path, self.to_bytes())
+        write = atomic_write_bytes if self.provenance.kind == "public" else write_private
+        write(path, self.to_bytes())
 
     @classmethod
     def load(cls, path: Path) -> Encoder:
@@ -200,6 +204,9 @@ def _read_record(content: bytes) -> tuple[Role, dict[str, Any], Provenance]:
         provenance = Provenance.from_json(record["provenance"])
     except (ValueError, TypeError, KeyError) as error:
         raise ValueError(f"has an unsound provenance: {error}") from error
+    side = provenance.recipe.get("side")
+    if isinstance(side, int) and not SMALLEST_SIDE <= side <= LARGEST_SIDE:
+        raise ValueError(f"states images of {side} pixels a side, and none is fitted to such")
     return record["role"], record["network"], provenance
 
 

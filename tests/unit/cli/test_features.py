@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import stat
 from pathlib import Path
 from types import SimpleNamespace
@@ -58,7 +59,7 @@ def test_an_encoder_says_in_itself_that_it_is_private_and_names_nobody(fit, say,
     assert "private: it stays in the house" in told.out
     encoder = Encoder.load(file)
     assert (encoder.role, encoder.provenance.kind) == ("landmarks", "private")
-    assert "held out ones included" in encoder.provenance.source
+    assert encoder.provenance.source == "private images: all patients of the folder that was given"
     assert len(encoder.provenance.cohort_digests) == PATIENTS
     assert encoder.provenance.recipe["side"] == 32
     content = file.read_bytes()
@@ -125,10 +126,54 @@ def test_no_encoder_is_written_where_things_leave_the_house_or_over_another(fit,
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_no_encoder_is_written_into_the_cohort(fit, cohort):
+@pytest.mark.parametrize("given", [".", "table.csv"])
+@pytest.mark.parametrize("out", ["a.safetensors", "deeper/a.safetensors"])
+def test_no_encoder_is_written_into_the_cohort(say, cohort, given, out):
     before = left(cohort)
-    assert fit(out=cohort / "a.safetensors").code == 2
+    told = say("features", "fit", "--cohort", cohort / given, "--out", cohort / out, "--side", 32, "--steps", 1)
+    assert told.code == 2, told.err
+    assert "of the cohort" in told.err
     assert left(cohort) == before
+
+
+@pytest.mark.parametrize("given", [".", "table.csv"])
+def test_no_encoder_is_written_beside_pictures_that_a_table_names_elsewhere(say, tmp_path, given):
+    lists, pictures = tmp_path / "lists", tmp_path / "pictures"
+    lists.mkdir()
+    pictures.mkdir()
+    rows = [
+        "image,patient_id,label",
+        "\0/KOWALSKI.png,ZX-0,normal",
+        ",ZX-1,normal",
+        "../pictures/KOWALSKI.png,ZX-2,normal",
+    ]
+    (lists / "table.csv").write_text("\n".join(rows) + "\n")
+    told = say("features", "fit", "--cohort", lists / given, "--out", pictures / "a.safetensors")
+    assert told.code == 2, told.err
+    assert "of its pictures" in told.err
+    assert "KOWALSKI" not in told.err
+    assert left(pictures) == []
+    told = say("features", "fit", "--cohort", lists / given, "--out", tmp_path / "a.safetensors")
+    assert "of its pictures" not in told.err, "an empty cell names no folder"
+
+
+def test_what_a_fit_leaves_when_it_is_killed_is_its_owners_alone(fit, tmp_path, monkeypatch):
+    modes = {}
+    replace = os.replace
+
+    def looking(source, target):
+        place = Path(target)
+        modes[place.name] = (stat.S_IMODE(place.parent.stat().st_mode), stat.S_IMODE(os.stat(source).st_mode))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", looking)
+    before = os.umask(0)
+    try:
+        assert fit().code == 0
+    finally:
+        os.umask(before)
+    assert modes["request.private.json"][0] == 0o700, "the folder, before the first file in it has its name"
+    assert modes["a.safetensors"][1] == 0o600
 
 
 @pytest.mark.parametrize(

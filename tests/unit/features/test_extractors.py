@@ -146,8 +146,22 @@ def test_a_named_encoder_says_whom_it_was_fitted_on_and_keeps_the_sketch_of_it(i
     assert opened(images).shape == (6, 2 * (12 + 12 + 24 + 48 + 64))
 
 
+@pytest.mark.parametrize(("recipe", "side"), [({"side": 32}, 32), ({"side": 128}, 128), ({"side": None}, 64), ({}, 64)])
+def test_an_encoder_sees_images_at_the_size_that_it_was_fitted_at(images, recipe, side):
+    known = encoder(Provenance("private", "chests", ("a" * 64,), recipe=recipe))
+    opened = LocalDiscrimination(known)
+    assert f" at {side} px " in opened.name
+    sized = resized(torch.from_numpy(images), side)
+    with torch.inference_mode():
+        deepest = known.network.stages(sized)[-1].mean((2, 3)).double().numpy()
+    np.testing.assert_allclose(opened(images)[:, -128:-64], deepest, rtol=1e-5)
+    other = encoder(Provenance("public", "chests", recipe={"side": 16}))
+    assert np.abs(LocalDiscrimination(other)(images) - opened(images)).max() > 0.01, "the size can be told"
+
+
 def test_the_public_encoder_is_fitted_on_no_patient(images):
     opened = ExtractorChoice("uld").open()
+    assert "at 64 px" in opened.name
     assert "fitted on no patient" in opened.name
     assert opened.fitted_on == ()
     assert np.isfinite(opened(images)).all()

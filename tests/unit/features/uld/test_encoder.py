@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
+import stat
 import struct
 
 import numpy as np
@@ -16,7 +18,7 @@ from synthrelease.errors import UnsuitableData
 from synthrelease.features.uld.averaging import sliding
 from synthrelease.features.uld.encoder import LARGEST_FILE, Encoder, Provenance
 from synthrelease.features.uld.networks import EmbeddingNetwork
-from synthrelease.features.uld.public import LANDMARKS, public_encoder
+from synthrelease.features.uld.public import public_encoder
 from synthrelease.features.uld.views import affine, warp
 
 DIGEST = "ab" * 32
@@ -99,6 +101,31 @@ def test_a_private_encoder_names_cohorts_by_digest_and_says_so_after_reading(tmp
     assert Provenance.from_json(json.loads(json.dumps(budgeted.to_json()))) == budgeted
 
 
+@pytest.mark.parametrize(("kind", "mode"), [("public", 0o666), ("private", 0o600), ("dp", 0o600)])
+def test_weights_that_have_seen_patients_are_never_readable_by_others_not_even_before_they_have_their_name(
+    kind, mode, tmp_path, monkeypatch
+):
+    known = {} if kind == "public" else {"cohort_digests": (DIGEST,)}
+    budget = {"epsilon": 8.0, "delta": 1e-6} if kind == "dp" else {}
+    seen = []
+
+    def refuse(partial, path):
+        seen.append(stat.S_IMODE(os.stat(partial).st_mode))
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", refuse)
+    before = os.umask(0)
+    try:
+        with pytest.raises(UnsuitableData, match="No space"):
+            Encoder("landmarks", EmbeddingNetwork((4, 8)), Provenance(kind, "x", **known, **budget)).save(
+                tmp_path / "e.safetensors"
+            )
+    finally:
+        os.umask(before)
+    assert seen == [mode]
+    assert list(tmp_path.iterdir()) == []
+
+
 def record_of(content):
     (length,) = struct.unpack("<Q", content[:8])
     return json.loads(json.loads(content[8 : 8 + length])["__metadata__"]["record"])
@@ -143,6 +170,8 @@ ODD = {
     "no provenance": lambda: with_record(lambda r: r.pop("provenance")),
     "unsound provenance": lambda: with_record(put_deep("provenance", "kind", "private")),
     "unknown field": lambda: with_record(put_deep("provenance", "patients", ["PAT00001"])),
+    "images of no size": lambda: with_record(put_deep("provenance", "recipe", {"side": -64})),
+    "images of many gigabytes": lambda: with_record(put_deep("provenance", "recipe", {"side": 10**6})),
     "a shape that is no object": lambda: with_record(put("network", [4, 8])),
     "an unknown setting": lambda: with_record(put_deep("network", "code", "import os")),
     "another shape": lambda: with_record(put_deep("network", "widths", [4, 9])),
@@ -182,7 +211,6 @@ def test_the_shipped_landmark_encoder_is_public_small_and_made_of_unit_vectors(i
     shipped = public_encoder("landmarks")
     assert shipped.provenance.kind == "public"
     assert shipped.side == 64
-    assert shipped.provenance.recipe.items() >= LANDMARKS.to_json().items()
     assert len(shipped.to_bytes()) < 500_000
     np.testing.assert_allclose(np.linalg.norm(shipped.embed(images), axis=1), 1.0, atol=1e-5)
 
