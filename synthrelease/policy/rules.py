@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 
-from synthrelease.policy import drai_rules, findings_rules, transform_rules, um_rules
+from synthrelease.policy import drai_rules, findings_rules, share_rules, size_rules, transform_rules, um_rules
 from synthrelease.policy.delta import largest_delta
 from synthrelease.policy.generators import MomentsGenerator, PgganGenerator, Stepped
 from synthrelease.policy.schema import Policy
@@ -79,6 +79,20 @@ def budget_pays_for_gradient_steps(policy: Policy) -> Iterator[Breach]:
             )
 
 
+def networks_are_trained(policy: Policy) -> Iterator[Breach]:
+    """A network that takes no step paints noise, whatever generator it is of."""
+    privacy, generator = policy.privacy, policy.generator
+    if not isinstance(generator, Stepped):
+        return
+    private = privacy.mode == "private"
+    if not (generator.warmup_steps or privacy.steps if private else generator.steps):
+        yield (
+            ("generator", "warmup_steps" if private else "steps"),
+            "must be above 0: nothing else trains this generator, and it would make noise; for an archive without gradient "
+            "steps choose generator.name: moments",
+        )
+
+
 def private_networks_read_one_patient(policy: Policy) -> Iterator[Breach]:
     """How much a batch varies is a statistic of several patients: no clipping bounds what one of them adds to it."""
     generator = policy.generator
@@ -145,7 +159,7 @@ def one_source_of_labels(policy: Policy) -> Iterator[Breach]:
 def class_shares_are_a_distribution(policy: Policy) -> Iterator[Breach]:
     """Shares are public, cover known classes and sum to one."""
     shares = policy.archive.class_shares
-    if shares is None:
+    if shares is None or isinstance(shares, str):
         return
     for name in shares:
         if name not in policy.cohort.classes:
@@ -215,6 +229,7 @@ RULES: tuple[Rule, ...] = (
     delta_is_small_for_the_cohort,
     lifetime_covers_one_run,
     budget_pays_for_gradient_steps,
+    networks_are_trained,
     player_shares_are_a_distribution,
     private_networks_read_one_patient,
     guides_have_something_to_learn_from,
@@ -233,6 +248,8 @@ RULES: tuple[Rule, ...] = (
     *transform_rules.RULES,
     *drai_rules.RULES,
     *um_rules.RULES,
+    *size_rules.RULES,
+    *share_rules.RULES,
 )
 
 

@@ -6,9 +6,10 @@ pixel statistics). Field descriptions are the reference that ``synthrelease chec
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field, TypeAdapter, field_validator
+from pydantic_core import PydanticCustomError
 
 from synthrelease.policy.generators import GeneratorSettings
 from synthrelease.policy.section import Name, Section, Text, Word
@@ -121,7 +122,9 @@ class CohortSettings(Section):
     frames: Literal["each", "middle", "refuse"] = Field(
         "each", description="multi-frame image: every frame is an image of the patient, the middle one only, or refused"
     )
-    resolution: Literal[16, 28, 32, 64, 128] = Field(32, description="training resolution, pixels on a side")
+    resolution: Literal[16, 28, 32, 64, 128, 256, 512, 1024] = Field(
+        32, description="training resolution, pixels on a side; above 128 for generator pggan alone"
+    )
     holdout_fraction: Annotated[float, Field(ge=0.05, le=0.6)] = Field(
         0.3, description="share of patients that the generator never sees; drawn by patient and recorded"
     )
@@ -194,6 +197,11 @@ class MaskSettings(Section):
     )
 
 
+_TABLE: TypeAdapter[dict[str, float]] = TypeAdapter(
+    dict[Word, float], config=ConfigDict(strict=True, allow_inf_nan=False)
+)
+
+
 class ArchiveSettings(Section):
     """What is sampled, and the form it is written in."""
 
@@ -214,13 +222,25 @@ class ArchiveSettings(Section):
         "See TERMS.md of the release.",
         description="terms named in the archive's Croissant metadata: a name or an address",
     )
-    class_shares: dict[Word, float] | None = Field(
-        None, description="public share of each class; empty: equal shares. Never measured on the cohort"
+    class_shares: dict[Word, float] | Literal["released"] | None = Field(
+        None,
+        description="share of each class: a public table; released: of the noisy class counts that a private run has paid for "
+        "(privacy.mode: private); empty: equal shares. Never measured on the cohort without noise",
     )
     seed: int = Field(0, ge=0, description="seed of the draw; not a secret")
     release_date: Annotated[str, Field(pattern=r"^\d{8}$")] = Field(
         "20260101", description="YYYYMMDD written into every synthetic object; never the clock"
     )
+
+    @field_validator("class_shares", mode="before")
+    @classmethod
+    def _table_or_word(cls, value: Any) -> Any:
+        """Judge a table as a table and a word as a word: of both at once every problem would be told twice, in odd places."""
+        if value is None or value == "released":
+            return value
+        if isinstance(value, str):
+            raise PydanticCustomError("literal_error", "unknown word", {"expected": "a table of shares or 'released'"})
+        return _TABLE.validate_python(value)
 
 
 class AuditSettings(Section):

@@ -38,6 +38,7 @@ _ARCHIVE = frozenset(
             "segmentations",
             "reports",
             "class_counts",
+            "class_shares",
             "coverage",
             "segments",
         ),

@@ -22,7 +22,6 @@ from synthrelease.errors import IntegrityError
 from synthrelease.generators.moments.basis import Basis
 from synthrelease.generators.moments.model import MomentsGenerator
 from synthrelease.generators.protocol import Batch, Calibrated, Diagnosed, Generator, Growing, Spec
-from synthrelease.generators.registry import build
 from synthrelease.policy.generators import Stepped
 from synthrelease.policy.schema import Policy
 from synthrelease.privacy.account import Account
@@ -30,23 +29,19 @@ from synthrelease.privacy.accounting import EpsilonMeter, meter
 from synthrelease.privacy.clipping import Backend
 from synthrelease.privacy.noise import NoiseSource
 from synthrelease.records.progress import Progress
-from synthrelease.training.backends import TRIAL_ROWS, backend_for
 from synthrelease.training.checkpoint import Array, Checkpoint, Position
 from synthrelease.training.events import EventLog
-from synthrelease.training.guides import TakenGuide
 from synthrelease.training.interrupt import StopRequest
 from synthrelease.training.loop import (
     Gradient,
     Stepper,
     due,
     groups_of,
-    no_images,
     plain_gradient,
     private_gradient,
     seeded,
     step_together,
 )
-from synthrelease.training.maps import PublicImages
 from synthrelease.training.moments import COUNTS, SECOND, SUMS, fit_moments
 from synthrelease.training.patients import Rows, TrainingPatients
 
@@ -66,6 +61,7 @@ class TrainingRun:
     Attributes:
         policy: The policy.
         spec: Its shapes.
+        generator: Untrained; with the guide and the maps that it takes from elsewhere.
         patients: Training patients.
         account: Pays for private releases; None makes no claim.
         noise: Source of all privacy randomness.
@@ -74,12 +70,12 @@ class TrainingRun:
         progress: What is shown.
         stop: Set when the run shall stop after the step in flight.
         stop_after: Stop after so many steps of this process; None = run to the end.
-        guide: A classifier from another run, for generators that are steered by one.
-        maps: Public images, for generators that are guided by maps of some.
+        backends: How the gradients of each player that sees real images are computed, by its name; needed with an account.
     """
 
     policy: Policy
     spec: Spec
+    generator: Generator
     patients: TrainingPatients
     account: Account | None
     noise: NoiseSource
@@ -88,10 +84,8 @@ class TrainingRun:
     progress: Progress
     stop: StopRequest
     stop_after: int | None = None
-    guide: TakenGuide | None = None
-    maps: PublicImages | None = None
+    backends: dict[str, Backend] = field(default_factory=dict)
     _done: int = 0
-    _backends: dict[str, Backend] = field(default_factory=dict)
 
     def train(self) -> tuple[Generator, Position]:
         """Go from where the checkpoint stands to the end.
@@ -101,19 +95,12 @@ class TrainingRun:
 
         Raises:
             Interrupted: Stopped on request; the state is kept.
-            PolicyError: The network mixes patients.
             BudgetExceeded, IntegrityError: The account does not fit the checkpoint.
             UnsuitableData: Patients have to be set apart, and too few are left.
         """
         settings = self.policy.generator
         moments: MomentsGenerator | None = None
-        generator = build(settings, self.spec)
-        if self.guide is not None:
-            self.guide.give(generator)
-        if self.maps is not None:
-            self.maps.give(generator)
-        if self.account is not None and isinstance(settings, Stepped):
-            self._check_players(generator)
+        generator = self.generator
         if not isinstance(settings, Stepped) or self.account is not None:
             moments = self._moments()
         if not isinstance(settings, Stepped):
@@ -139,24 +126,6 @@ class TrainingRun:
         for number in range(CALIBRATION_BATCHES):
             rng = seeded(settings.seed, "calibration", number)
             yield moments.sample(torch.randint(self.spec.classes, (settings.batch,), generator=rng), rng)
-
-    def _check_players(self, generator: Generator) -> None:
-        """Refuse what mixes patients, and find how each player's gradients are computed."""
-        assert self.account is not None
-        if isinstance(generator, Growing):
-            generator.grow(1.0)  # real images are met at full size only
-        players = generator.players()
-        groups_of(players, self.account.plan)
-        rng = torch.Generator().manual_seed(0)
-        for player in players:
-            if player.sees_real:
-                inputs = player.draw(no_images(self.spec, TRIAL_ROWS, rng), rng)
-                backend, why = backend_for(player, inputs, self.account.plan.backend)
-                if why is not None:
-                    self.progress.note(
-                        f"gradients of {player.name} are taken patient by patient, which is slower: {why}"
-                    )
-                self._backends[player.name] = backend
 
     def _moments(self) -> MomentsGenerator:
         settings = self.policy.generator
@@ -235,7 +204,7 @@ class TrainingRun:
                 self.noise,
                 seed=settings.seed,
                 batch=settings.batch,
-                backends=self._backends,
+                backends=self.backends,
             )
         position = self._stage(steppers, gradient, position, total, epsilons, growing)
         for stepper in steppers:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from synthrelease.cohort.store import CohortStore, Split
 from synthrelease.errors import IntegrityError
-from synthrelease.generators.registry import save_generator
+from synthrelease.generators.registry import build, save_generator
 from synthrelease.policy.loader import policy_digest
 from synthrelease.policy.schema import Policy
 from synthrelease.privacy.account import Account
@@ -27,6 +27,7 @@ from synthrelease.records.digests import digest_of, digest_of_file
 from synthrelease.records.files import atomic_write_json, read_json, sweep_partials
 from synthrelease.records.ledger import Charge, Ledger
 from synthrelease.records.progress import Progress
+from synthrelease.training.backends import backends_of
 from synthrelease.training.checkpoint import Checkpoint, RunIdentity
 from synthrelease.training.events import EventLog
 from synthrelease.training.exclusive import alone_with
@@ -139,16 +140,22 @@ def train_with(
         charge = ledger.charge_of(identity.reservation)
         if charge.settled:
             return _settled_record(charge, run_folder, checkpoint)
-    else:
+    spec = spec_of(policy)
+    generator = build(policy.generator, spec)
+    for elsewhere in (guide, given):
+        if elsewhere is not None:
+            elsewhere.give(generator)
+    backends = backends_of(generator, spec, plan, progress) if plan else {}  # refused before anything is charged
+    if not resume:
         patients = Patients(patient_ids, policy.cohort.phantom.seed if policy.cohort.source == "phantom" else None)
         identity = _begin(policy, plan, identity, checkpoint, ledger, progress, patients)
     mark = mark_of(ledger.path, identity.reservation)
     account = Account(checkpoint.account_path, plan, identity.reservation, mark=mark, resume=True) if plan else None
-    spec = spec_of(policy)
     with listening() as stop:
         run = TrainingRun(
             policy=policy,
             spec=spec,
+            generator=generator,
             patients=TrainingPatients(images, training_patients, spec.segments, few_masks=few_masks_of(policy)),
             account=account,
             noise=noise,
@@ -157,8 +164,7 @@ def train_with(
             progress=progress,
             stop=stop,
             stop_after=stop_after,
-            guide=guide,
-            maps=given,
+            backends=backends,
         )
         generator, position = run.train()
     save_generator(checkpoint.folder, generator, policy.generator)

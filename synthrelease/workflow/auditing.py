@@ -58,7 +58,7 @@ def matter_of_run(desk: Desk, run: Run) -> Matter:
     archive = run.read(run.archive_record, "sample")
     run.require(run.archive, "sample")
     # First of all: what the archive must be follows from policy and generator, not from anything that is read later.
-    settings, labels = settings_of(run, policy), archive_labels(policy)
+    settings, labels = settings_of(run, policy), archive_labels(policy, run)
     expectation = Expectation(
         release_templates(settings), expected_texts(settings, labels, noted_in(run.archive, settings)), labels
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
 
@@ -21,6 +22,8 @@ from synthrelease.policy.schema import Policy
 from synthrelease.records.digests import digest_of_file
 from synthrelease.records.files import atomic_write_json
 from synthrelease.records.runs import Run
+from synthrelease.training.checkpoint import Checkpoint
+from synthrelease.training.moments import COUNTS
 from synthrelease.workflow.beginning import policy_of
 from synthrelease.workflow.desk import Desk, threads
 from synthrelease.workflow.style_grid import MOST_STYLES, write_grid
@@ -37,7 +40,7 @@ def sample_run(desk: Desk, run: Run) -> dict[str, Any]:
     generator = load_generator(run.checkpoint)
     wanted = policy.archive
     settings = settings_of(run, policy)
-    labels = archive_labels(policy)
+    labels = archive_labels(policy, run)
     desk.progress.stage("sampling", wanted.images)
     with threads(desk.threads):
         samples = generated_samples(
@@ -102,8 +105,8 @@ def archive_record(
     files: int,
     size_bytes: int,
 ) -> dict[str, Any]:
-    """archive.json, which leaves the house as it is: everything in it follows from the policy, but for the manifest and for
-    the coverage, which counts the archive's rows.
+    """archive.json, which leaves the house as it is: everything in it follows from the policy, but for the manifest, for the
+    coverage, which counts the archive's rows, and for class shares that follow from released counts.
 
     Args:
         run: The run; the digest of its training.json is named, and its archive's label table counted.
@@ -133,6 +136,7 @@ def archive_record(
         "segmentations": settings.images * settings.mask_files,
         "reports": settings.images * settings.reports,
         "class_counts": dict(zip(settings.classes, counts, strict=True)),
+        **_shares_told(policy, run),
         "segments": list(settings.segments),
         "masks": wanted.masks.model_dump(),
         "resolution": policy.cohort.resolution,
@@ -146,10 +150,50 @@ def archive_record(
     }
 
 
-def archive_labels(policy: Policy) -> npt.NDArray[np.uint8]:
-    """The class index of every image of the archive that a policy asks for."""
+def archive_labels(policy: Policy, run: Run) -> npt.NDArray[np.uint8]:
+    """The class index of every image of the archive that a policy asks for.
+
+    Args:
+        policy: The policy.
+        run: Its run, of which the policy may ask for the released shares.
+    """
     wanted = policy.archive
-    return label_draw(policy.cohort.classes, wanted.class_shares, wanted.images, wanted.seed, wanted.images_per_patient)
+    shares = class_shares(policy, run)
+    return label_draw(policy.cohort.classes, shares, wanted.images, wanted.seed, wanted.images_per_patient)
+
+
+def class_shares(policy: Policy, run: Run) -> Mapping[str, float] | None:
+    """The share of each class that a policy asks for; None: equal shares.
+
+    Released shares are those of the noisy class counts that the private moments began with and that the checkpoint keeps:
+    paid for already, so that this costs no privacy. A count that noise has put below 0 is none; if all are, nothing is known
+    and shares are equal. The private archive is not read.
+
+    Raises:
+        IntegrityError: The checkpoint holds no counts of these classes.
+    """
+    wanted, classes = policy.archive.class_shares, policy.cohort.classes
+    if not isinstance(wanted, str):
+        return wanted
+    counts = Checkpoint(run.checkpoint).sums().get(COUNTS)
+    if counts is None or counts.shape != (len(classes),):
+        raise IntegrityError(
+            "archive.class_shares is released, and the checkpoint holds no released counts of these classes",
+            fix="Restore checkpoint/moments.safetensors from a copy, or start a new run.",
+        )
+    kept = np.maximum(counts, 0.0)
+    return dict(zip(classes, (kept / kept.sum()).tolist(), strict=True)) if kept.any() else None
+
+
+def _shares_told(policy: Policy, run: Run) -> dict[str, Any]:
+    """What archive.json says of shares that stand in no policy."""
+    asked = policy.archive.class_shares
+    if not isinstance(asked, str):
+        return {}
+    shares = class_shares(policy, run)
+    told = {"asked": asked, "from": COUNTS if shares else "equal shares, since no released count is above 0"}
+    each = shares or dict.fromkeys(policy.cohort.classes, 1 / len(policy.cohort.classes))
+    return {"class_shares": {**told, "shares": {name: round(share, 6) for name, share in each.items()}}}
 
 
 def _writers(desk: Desk, images: int) -> int:

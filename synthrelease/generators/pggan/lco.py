@@ -34,8 +34,9 @@ Generate = Callable[[Tensor], Tensor]
 Score = Callable[[Tensor], Tensor]
 """Guide: (n, 1, H, W) images -> (n, L) logits. Critic: (n, 1 + K, H, W) pictures -> (n,), higher = more real."""
 
-# Images steered together. Fixed, since another size may change the last bits.
 CHUNK = 64
+"""Images painted or steered together, up to WHOLE pixels a side; see :func:`chunk_at`."""
+WHOLE = 128
 
 LOOK_NOISE = 0.05
 """Standard deviation of a look's noise; grey values span 2."""
@@ -63,6 +64,19 @@ class Settings(Protocol):
     def present_at(self) -> float | None: ...
     @property
     def absent_at(self) -> float | None: ...
+
+
+def chunk_at(resolution: int) -> int:
+    """Images painted or steered together at ``resolution`` pixels a side: above 128, no more pixels than 64 images of 128 have.
+
+    Steering keeps every layer's output for the gradient: of 64 images of 1024 pixels and 16 features one layer alone is
+    4.3 GB. The number follows from the resolution and never from the machine, since another one may change the last bits:
+    up to 128 pixels it is the 64 that it always was, and archives come out as they did.
+
+    >>> [chunk_at(resolution) for resolution in (16, 128, 256, 512, 1024)]
+    [64, 64, 16, 4, 1]
+    """
+    return max(1, min(CHUNK, CHUNK * WHOLE**2 // resolution**2))
 
 
 @dataclass(frozen=True)
@@ -123,6 +137,7 @@ def optimise(
     thresholds: Thresholds,
     *,
     latent: int,
+    chunk: int = CHUNK,
 ) -> Solution:
     """Search one latent for each target; bit-equal for an equal ``rng``.
 
@@ -135,7 +150,7 @@ def optimise(
         rng: Source of all randomness.
         settings: How hard is searched.
         thresholds: When a finding counts.
-        latent: d.
+        latent: d. chunk: Images steered together; see :func:`chunk_at`.
 
     Returns:
         One picture for each target.
@@ -144,7 +159,7 @@ def optimise(
     with torch.inference_mode(False), torch.enable_grad():
         judges = _Judges(generate, guide, critic, settings, thresholds)
         starts = torch.randn(len(targets), 1 + settings.restarts, latent, generator=rng)
-        chunks = zip(torch.split(starts, CHUNK), torch.split(targets.clone(), CHUNK), strict=True)
+        chunks = zip(torch.split(starts, chunk), torch.split(targets.clone(), chunk), strict=True)
         parts = [_solved(judges, start, asked, rng) for start, asked in chunks]
         return Solution(**{f.name: torch.cat([getattr(part, f.name) for part in parts]) for f in fields(Solution)})
 
@@ -250,14 +265,15 @@ def calibration(
     *,
     latent: int,
     seed: int,
+    chunk: int = CHUNK,
 ) -> Thresholds:
     """Thresholds on images that no network was trained on, and the critic's floor on unguided samples.
 
     Args:
-        guide, generate, critic: Trained, frozen. batches: The images; read once.
+        guide, generate, critic: Trained, frozen. batches: The images; read once, one batch at a time.
         table: (C, L) what each class asks of each finding.
         settings: ``present_at`` and ``absent_at`` overrule what is measured.
-        latent: d. seed: Of the unguided samples.
+        latent: d. seed: Of the unguided samples. chunk: Of them painted together.
     """
     with torch.no_grad():
         seen = [(guide(batch.images).sigmoid(), table[batch.labels]) for batch in batches]
@@ -267,5 +283,5 @@ def calibration(
         if critic is None:
             return made
         rng = torch.Generator().manual_seed(seed)
-        starts = torch.split(on_sphere(torch.randn(UNGUIDED, latent, generator=rng)), CHUNK)
+        starts = torch.split(on_sphere(torch.randn(UNGUIDED, latent, generator=rng)), chunk)
         return made.floored(torch.cat([critic(generate(z).clamp(-1.0, 1.0)) for z in starts]))

@@ -23,7 +23,7 @@ from synthrelease.generators.pggan import guide as guides
 from synthrelease.generators.pggan import losses
 from synthrelease.generators.pggan.critic import Critic, group_spread
 from synthrelease.generators.pggan.growth import at_stage, stage_at
-from synthrelease.generators.pggan.lco import calibration, optimise
+from synthrelease.generators.pggan.lco import calibration, chunk_at, optimise
 from synthrelease.generators.pggan.network import MASK_REACH, Painter
 from synthrelease.generators.pggan.thresholds import Thresholds
 from synthrelease.generators.protocol import Batch, Forward, Inputs, Player, Spec
@@ -39,8 +39,8 @@ PENALISED = 8
 CALIBRATION_SHARE = 0.1
 GUIDE_EPOCHS = 3
 """Times that a guide reads the samples of the moments, where nothing else teaches it."""
-CHUNK = 64
-"""Images painted together while sampling. Fixed, since another size may change the last bits."""
+USUAL = 64
+"""Pictures from which the usual spread of a batch is taken."""
 
 
 class PgganSettings(Protocol):
@@ -113,6 +113,7 @@ class PgganGenerator:
     def __init__(self, spec: Spec, settings: PgganSettings) -> None:
         self.spec = spec
         self._settings = settings
+        self._chunk = chunk_at(spec.resolution)
         channels = 1 + spec.segments
         with torch.random.fork_rng(devices=()):
             torch.manual_seed(settings.seed)
@@ -178,29 +179,32 @@ class PgganGenerator:
         """Set the guide's thresholds on images that no network saw; a guide of the moments learns from most of them first.
 
         Args:
-            batches: Images of patients set apart, or samples of the private moments.
+            batches: Images of patients set apart, or samples of the private moments; kept only where a guide learns from them.
         """
-        own = list(batches)
         if self._settings.guide == "moments":
+            own = list(batches)
             taught = own[: -max(1, len(own) // 4)]
             guides.fit(self.guide, self.spec, taught * GUIDE_EPOCHS, seed=self._settings.seed)
-            own = own[len(taught) :]
+            batches = own[len(taught) :]
         self.critic.eval()
         self.guide.eval()
         if self.critic.batch_spread:
             with torch.no_grad():
                 rng = torch.Generator().manual_seed(self._settings.seed)
-                made = self.painter(self._latents(CHUNK, rng))
-                self.critic.usual_spread.copy_(group_spread(self.critic.trunk(made)).mean())
+                starts = torch.split(self._latents(USUAL, rng), self._chunk)
+                # Features are a few pixels wide at any resolution: pictures of all groups need not be held together.
+                features = torch.cat([self.critic.trunk(self.painter(latents)) for latents in starts])
+                self.critic.usual_spread.copy_(group_spread(features).mean())
         self.thresholds = calibration(
             self.guide,
-            own,
+            batches,
             self.spec.target_table(),
             self.painter,
             self.critic,
             self._settings.lco,
             latent=self._settings.latent,
             seed=self._settings.seed,
+            chunk=self._chunk,
         )
 
     def sample(self, labels: Tensor, rng: torch.Generator) -> Batch:
@@ -224,6 +228,7 @@ class PgganGenerator:
             self._settings.lco,
             self.thresholds,
             latent=self._settings.latent,
+            chunk=self._chunk,
         )
         done = solution.pictures.contiguous()
         return Batch(

@@ -12,6 +12,8 @@ from torch import nn
 
 from synthrelease.privacy.gradients.block import Inputs, Loss, Matrix, Unsupported, as_rows, trained
 
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+
 
 def hooked(module: nn.Module, loss: Loss, inputs: Inputs) -> Matrix:
     """Gradients of a block.
@@ -22,11 +24,14 @@ def hooked(module: nn.Module, loss: Loss, inputs: Inputs) -> Matrix:
     from opacus.grad_sample import GradSampleModule
 
     patients, rows = next(iter(inputs.values())).shape[:2]
+    ordered = [m.register_forward_pre_hook(_in_order) for m in module.modules() if isinstance(m, CONVOLUTIONS)]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of hooks on layers whose input needs no gradient: ours never does
         try:
             wrapped = GradSampleModule(module, loss_reduction="sum")
         except NotImplementedError as error:
+            for hook in ordered:
+                hook.remove()
             raise Unsupported(f"Opacus cannot differentiate it by example: {error}") from error
         try:
             losses = loss(wrapped, as_rows(inputs))
@@ -39,8 +44,15 @@ def hooked(module: nn.Module, loss: Loss, inputs: Inputs) -> Matrix:
                 samples.append(sample.reshape(patients, rows, -1).mean(dim=1))
             gradients = torch.cat(samples, dim=1)
         finally:
+            for hook in ordered:
+                hook.remove()
             wrapped.to_standard_module()
             for parameter in module.parameters():
                 parameter.grad = None
                 parameter.grad_sample = None  # type: ignore[attr-defined]
     return Matrix(gradients.detach(), losses.detach().reshape(patients, rows).mean(dim=1))
+
+
+def _in_order(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+    """What a convolution reads, row after row in memory: Opacus cuts patches from it as if it always lay so."""
+    return tuple(each.contiguous() for each in inputs)

@@ -1,31 +1,39 @@
-"""Whether book-keeping gives this network and loss the gradients of patients taken one by one: tried, not assumed.
+"""Whether a backend gives this network and loss the gradients of patients taken one by one: tried, not assumed.
 
 Book-keeping trusts that a layer's row i belongs to row i of the inputs and that parameters are used through their layers
-alone. Neither can be read off a network, so both ways are run on random inputs and random parameters before training
-(fresh networks often end in zeros, which would hide a difference), and must agree.
+alone; the hooks of Opacus trust that too, and how tensors lie in memory besides. None of it can be read off a network, so
+the backend and one backward pass a patient are run on random inputs and random parameters before training (fresh networks
+often end in zeros, which would hide a difference), and must agree.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from copy import deepcopy
 
 import torch
 from torch import Tensor, nn
 
-from synthrelease.privacy.gradients.block import Inputs, Loss, Unsupported, trained
+from synthrelease.privacy.gradients.block import BlockGradients, Inputs, Loss, Unsupported, trained
 from synthrelease.privacy.gradients.bookkeeping import book_kept
 
 TOLERANCE = 1e-3
 """Of float32 gradients of a random deep network, over the largest element; a wrong use differs by about 1."""
 
 
-def problem(module: nn.Module, loss: Loss, inputs: Inputs) -> str | None:
-    """Why book-keeping cannot be used, or None.
+def problem(
+    module: nn.Module,
+    loss: Loss,
+    inputs: Inputs,
+    way: Callable[[nn.Module, Loss, Inputs], BlockGradients] = book_kept,
+) -> str | None:
+    """Why a way of computing gradients cannot be used, or None.
 
     Args:
         module: The network; left as it is.
         loss: (forward, inputs) -> (rows,) losses.
         inputs: Named tensors (P, M, ...) with P >= 2 and M >= 2; public examples: shapes, integers and noise.
+        way: One of the backends.
     """
     patients = next(iter(inputs.values())).shape[0]
     copy = deepcopy(module)
@@ -35,11 +43,11 @@ def problem(module: nn.Module, loss: Loss, inputs: Inputs) -> str | None:
             p.add_(0.1 * torch.randn(p.shape, generator=rng, dtype=p.dtype).to(p.device))
     judged = torch.stack([_alone(copy, loss, {n: v[p] for n, v in inputs.items()}) for p in range(patients)])
     try:
-        found = book_kept(copy, loss, inputs)
+        found = way(copy, loss, inputs)
     except Unsupported as error:
         return str(error)
     except RuntimeError as error:  # autograd and functorch refuse what they cannot differentiate in this way
-        return f"it cannot be differentiated to the layers' outputs ({str(error).splitlines()[0]})"
+        return f"it cannot be differentiated in this way ({str(error).splitlines()[0]})"
     for weights, expected in zip(torch.eye(patients, dtype=torch.float64, device=judged.device), judged, strict=True):
         largest = float(expected.abs().max())
         if not float((expected - found.weighted_sum(weights)).abs().max()) <= TOLERANCE * largest:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from synthrelease.generators.pggan.lco import CHUNK, Solution, calibration, on_sphere, optimise
+from synthrelease.generators.pggan.lco import CHUNK, Solution, calibration, chunk_at, on_sphere, optimise
 from synthrelease.generators.pggan.thresholds import Thresholds
 from synthrelease.generators.protocol import Batch
 
@@ -234,6 +234,34 @@ def test_calibration_looks_at_real_images_for_findings_and_at_unguided_ones_for_
     assert (fixed.present == 0.6).all()
     assert (fixed.absent == 0.3).all()
     assert torch.isneginf(fixed.critic_floor)
+
+
+@pytest.mark.parametrize("resolution", [16, 28, 32, 64, 128])
+def test_up_to_128_pixels_64_images_are_steered_together_as_ever(resolution: int) -> None:
+    assert chunk_at(resolution) == CHUNK == 64
+
+
+def test_above_a_chunk_has_no_more_pixels_than_64_images_of_128() -> None:
+    assert [chunk_at(resolution) for resolution in (256, 512, 1024, 4096)] == [16, 4, 1, 1]
+    assert all(chunk_at(side) * side**2 <= 64 * 128**2 for side in (256, 512, 1024))
+
+
+def test_no_more_images_than_a_chunk_are_made_or_judged_at_once() -> None:
+    sizes: set[int] = set()
+
+    def seen(z: Tensor) -> Tensor:
+        sizes.add(len(z))
+        return generate(z)
+
+    def critic(pictures: Tensor) -> Tensor:
+        sizes.add(len(pictures))
+        return pictures[:, 1].mean(dim=(1, 2))
+
+    rng = torch.Generator().manual_seed(0)
+    found = optimise(seen, guide, critic, EVERY, rng, Search(steps=3), THRESHOLDS, latent=LATENT, chunk=3)
+    calibration(guide, [], torch.eye(2), seen, critic, Search(), latent=LATENT, seed=0, chunk=3)
+    assert len(found.pictures) == len(EVERY)
+    assert max(sizes) == 3
 
 
 @pytest.mark.parametrize("count", [1, CHUNK, CHUNK + 1])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,11 +14,14 @@ from synthrelease.errors import IntegrityError, PolicyError
 from synthrelease.generators.pggan.growth import Stage
 from synthrelease.generators.pggan.model import PgganGenerator, guide_notes, on_real_images, pictures
 from synthrelease.generators.protocol import Batch, Calibrated, Growing, Player, Spec
+from synthrelease.generators.registry import build
 from synthrelease.policy.generators import PgganGenerator as Settings
+from synthrelease.policy.loader import load_policy
 from synthrelease.privacy.clipping import patient_gradients
 from synthrelease.privacy.isolation import assert_patients_isolated
 from synthrelease.training.backends import backend_for
 from synthrelease.training.loop import Stepper, no_images, plain_gradient, step_together
+from synthrelease.training.planning import spec_of
 
 SMALL = Spec(resolution=16, classes=3, segments=1)
 LCO = {"steps": 3, "restarts": 1, "jitter": 1}
@@ -245,6 +250,33 @@ def test_calibration_gives_the_critic_the_usual_spread_of_what_is_generated() ->
     assert not torch.equal(generator.critic.usual_spread, before)
 
 
+def test_the_usual_spread_is_the_same_when_pictures_are_painted_a_few_at_a_time() -> None:
+    spreads = []
+    for chunk in (64, 3):
+        generator = PgganGenerator(SMALL, settings())
+        generator._chunk = chunk
+        generator.calibrate(calibrating())
+        spreads.append(generator.critic.usual_spread)
+    torch.testing.assert_close(*spreads)
+
+
+@pytest.mark.parametrize(("guide", "most"), [("trained", 1), ("moments", 5)])
+def test_calibration_images_are_kept_only_where_a_guide_learns_from_them(guide: str, most: int) -> None:
+    given: list[weakref.ref[torch.Tensor]] = []
+    alive: list[int] = []
+
+    def batches() -> Iterator[Batch]:
+        for seed in range(6):
+            made = batch(8, seed)
+            alive.append(sum(images() is not None for images in given))
+            given.append(weakref.ref(made.images))
+            yield made
+            del made
+
+    PgganGenerator(SMALL, settings(guide=guide)).calibrate(batches())
+    assert max(alive) == most
+
+
 def test_calibration_teaches_a_guide_of_the_moments() -> None:
     generator = PgganGenerator(SMALL, settings(guide="moments"))
     before = {name: tensor.clone() for name, tensor in generator.guide_state().items()}
@@ -288,3 +320,28 @@ def test_a_side_of_28_pixels_and_no_masks_are_served() -> None:
     made = generator.sample(torch.tensor([0, 1]), torch.Generator().manual_seed(0))
     assert made.images.shape == (2, 1, 28, 28)
     assert made.masks.shape == (2, 0, 28, 28)
+
+
+LARGE = """
+schema: 1
+purpose: See that a picture of 1024 pixels is a matter of configuration.
+sharing: {tier: internal}
+roles: {operator: Olga, custodian: Carl}
+cohort: {name: large, classes: [normal, nodule], segments: [heart], resolution: 1024}
+privacy: {mode: none}
+generator: {name: pggan, width: 8, latent: 4, lco: {steps: 1, restarts: 0, jitter: 0}}
+"""
+
+
+def test_a_policy_of_1024_pixels_gives_pictures_of_1024_pixels_one_at_a_time(tmp_path: Path) -> None:
+    (tmp_path / "large.yaml").write_text(LARGE, encoding="utf-8")
+    policy = load_policy(tmp_path / "large.yaml")
+    generator = build(policy.generator, spec_of(policy))
+    assert isinstance(generator, PgganGenerator)
+    painted: list[int] = []
+    generator.painter.register_forward_hook(lambda module, inputs, made: painted.append(len(made)))
+    made = generator.sample(torch.tensor([0, 1]), torch.Generator().manual_seed(0))
+    assert made.images.shape == made.masks.shape == (2, 1, 1024, 1024)
+    assert torch.isfinite(made.images).all()
+    assert made.images.std() > 0.01
+    assert set(painted) == {1}

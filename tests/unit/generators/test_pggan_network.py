@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from functools import partial
+
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from synthrelease.generators.layers import rectified
 from synthrelease.generators.pggan.critic import Critic, group_spread
 from synthrelease.generators.pggan.growth import Stage, doubled, halved
 from synthrelease.generators.pggan.network import MASK_REACH, End, Equalised, Painter, pixel_norm, width_at
@@ -108,6 +112,48 @@ def test_equalised_layers_keep_the_size_of_what_passes(layer: nn.Conv2d | nn.Lin
     inner = out[..., 1:-1, 1:-1] if out.ndim == 4 else out
     assert inner.std().item() == pytest.approx(1.0, rel=0.08)
     assert equalised.layer.weight.std().item() == pytest.approx(1.0, rel=0.08)
+
+
+def passing(network: Painter | Critic, inputs: Tensor, ends: tuple[str, ...], sizes: dict[str, list[float]]) -> None:
+    """Add for each equalised layer, at every stage that uses it, the mean square of what comes out over what goes in.
+
+    Args:
+        network: At birth.
+        inputs: Latents, or pictures of size one everywhere.
+        ends: Beginnings of the names of layers that no rectifier follows; of others what it lets through counts.
+        sizes: Added to.
+    """
+
+    def hooked(name: str, module: Equalised, read: tuple[Tensor, ...], made: Tensor) -> None:
+        out = made if name.startswith(ends) else rectified(made)
+        if isinstance(module.layer, nn.Conv2d) and module.layer.padding == (1, 1):
+            out = out[..., 1:-1, 1:-1]  # at the border it reads zeros
+        sizes[name].append(out.square().mean().item() / read[0].square().mean().item())
+
+    layers = {name: layer for name, layer in network.named_modules() if isinstance(layer, Equalised)}
+    for name, layer in layers.items():
+        layer.register_forward_hook(partial(hooked, name))
+    for level, side in enumerate(network.sizes):
+        network.grow(Stage(level))
+        network(inputs if inputs.ndim == 2 else inputs[..., :side, :side])
+    assert set(sizes) == set(layers)
+
+
+@pytest.mark.parametrize("kind", ["generator", "critic"])
+def test_every_layer_of_both_networks_keeps_the_size_of_what_passes_at_birth(kind: str) -> None:
+    """Over many births: a layer that gives one number gives it any size."""
+    sizes: dict[str, list[float]] = defaultdict(list)
+    for seed in range(60):
+        torch.manual_seed(seed)
+        if kind == "generator":
+            passing(Painter(8, 3, 16, 16), torch.randn(8, 8, generator=rng(seed)), ("ends",), sizes)
+        else:
+            critic = Critic(3, 16, 16, batch_spread=False)
+            passing(critic, torch.randn(8, 3, 16, 16, generator=rng(seed)), ("score",), sizes)
+    kept = {name: (sum(each) / len(each)) ** 0.5 for name, each in sizes.items()}
+    # The first layer is followed by a norm, which undoes its size; a quarter of it makes the layer slower.
+    assert 4.0 * kept.pop("start", 0.25) == pytest.approx(1.0, abs=0.2)
+    assert {name: size for name, size in kept.items() if not 0.85 < size < 1.2} == {}
 
 
 def test_the_bias_is_not_scaled() -> None:

@@ -78,7 +78,7 @@ def test_five_errors_are_five_lines_with_places() -> None:
     assert found == [
         "3:17: sharing.tier: expected 'open', 'registered', 'controlled' or 'internal', got 'opne'; "
         "did you mean 'open'?",
-        "5:81: cohort.resolution: expected 16, 28, 32, 64 or 128, got 33",
+        "5:81: cohort.resolution: expected 16, 28, 32, 64, 128, 256, 512 or 1024, got 33",
         '6:35: privacy.epsilon: expected number, got "eight"',
         "6:42: privacy.detla: unknown setting; did you mean 'delta'?",
         "7:19: generator.name: expected 'moments', 'diffusion', 'pggan', 'drai', 'um', got 'difusion'; did you mean 'diffusion'?",

@@ -14,10 +14,14 @@ from synthrelease.errors import Interrupted
 from synthrelease.generators.pggan.model import PgganGenerator
 from synthrelease.generators.protocol import Batch, Player, Spec
 from synthrelease.generators.registry import load_generator
+from synthrelease.privacy.account import Account
+from synthrelease.privacy.accounting import Mechanism
 from synthrelease.privacy.noise import OsNoise
+from synthrelease.privacy.plan import GaussianRelease, PrivacyPlan
 from synthrelease.records.ledger import Ledger
 from synthrelease.records.progress import Silent
-from synthrelease.training.loop import Stepper, due
+from synthrelease.training.loop import Stepper, due, private_gradient, step_together
+from synthrelease.training.patients import TrainingPatients
 from synthrelease.training.train import train_with
 
 
@@ -130,13 +134,37 @@ def test_a_layer_that_joins_late_is_forgotten_as_it_was_born() -> None:
 
 
 def test_a_parameter_that_has_not_joined_gets_neither_step_nor_noise(tmp_path: Path) -> None:
-    spec = Spec(resolution=16, classes=2, segments=1)
-    generator = PgganGenerator(spec, policy("pggan", "none").generator)  # type: ignore[arg-type]
+    archive, spec = Archive(), Spec(resolution=16, classes=2, segments=1)
+    generator = PgganGenerator(spec, policy("pggan", "private").generator)  # type: ignore[arg-type]
     generator.grow(0.0)
-    unborn = {n for n, p in generator.critic.named_parameters() if not p.requires_grad}
-    assert unborn
-    stepper = Stepper(generator.players()[0], learning_rate=0.1, decay=0.5)
-    assert not unborn & set(stepper.average)
+    steppers = {p.name: Stepper(p, learning_rate=0.1, decay=0.5, private=True) for p in generator.players()}
+    together = ("critic", "guide")
+    plan = PrivacyPlan(
+        target_epsilon=8.0,
+        epsilon=8.0,
+        delta=1e-5,
+        releases=(GaussianRelease(Mechanism("gradient_steps", 1.0, 0.5, 2), 1.0),),
+        expected_patients=24,
+        images_per_visit=1,
+        noise_draws=1,
+        step_groups={"gradient_steps": together},
+    )
+    account = Account(tmp_path / "account.jsonl", plan, "r" * 64, resume=False)
+    patients = TrainingPatients(archive, archive.patients, 1)
+    gradient = private_gradient(patients, spec, account, OsNoise(), seed=0, batch=4)
+    parameters = dict(generator.critic.named_parameters(prefix="critic"))
+    parameters |= dict(generator.painter.named_parameters(prefix="generator"))
+    before = {name: p.detach().clone() for name, p in parameters.items()}
+    joined = ("critic.last", "critic.dense", "critic.score", "critic.ends.0")
+    joined += ("generator.start", "generator.first", "generator.ends.0")
+    for names in (together, ("generator",)):
+        step_together(tuple(steppers[name] for name in names), gradient, 0)
+    for stepper in steppers.values():
+        stepper.take_average()
+    assert {m.name: m.steps for m in account.mechanisms()} == {"gradient_steps": 1}
+    moved = {name for name, p in parameters.items() if not torch.equal(p, before[name])}
+    assert moved == {name for name in parameters if name.startswith(joined)}
+    assert len(moved) < len(parameters)
 
 
 def test_a_critic_keeps_its_last_weights_and_others_their_average() -> None:
