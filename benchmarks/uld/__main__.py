@@ -28,7 +28,12 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("--only", choices=reference.PARTS, action="append", default=[], help="these parts only")
     made.add_argument("--fresh", action="store_true", help="measure again what the same code has measured before")
-    made.add_argument("--write", action="store_true", help="write audits/reference/uld.json, .md and .png")
+    made.add_argument(
+        "--write",
+        action="store_true",
+        help="write audits/reference/uld.json, .md and .png; a part left out by --only counts as missed",
+    )
+    made.add_argument("--keep", action="store_true", help="parts left out by --only stay as they were recorded")
     return made
 
 
@@ -48,7 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         name: reference.measured(name, quick=options.quick, short=options.short, fresh=options.fresh, note=note)
         for name in names
     }
-    record = reference.result(figures, command=command, short=options.short)
+    kept = reference.recorded() if options.keep else {}
+    record = reference.result(kept | figures, command=command)
     if options.write:
         note("pictures")
         reference.write(record, reference.pictures(names, quick=False))

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from benchmarks.uld import global_embedding
 from benchmarks.uld.pastes import SEED, World
 from synthrelease.audit.comparisons.parts import PartComparison
 from synthrelease.audit.images import FloatArray, ImageSet
-from synthrelease.audit.search import Patients, Sighting
+from synthrelease.audit.search import Matches, Patients, Sighting
 from synthrelease.features.extractors import ExtractorChoice, ExtractorName
 from synthrelease.features.patches import COARSE, FINE, Description, Points, at_level
 from synthrelease.features.piece_search import (
@@ -28,17 +29,31 @@ from synthrelease.features.uld.local import LocalNetwork, LocalRecipe, fit_local
 from synthrelease.features.uld.public import public_encoder
 from synthrelease.features.uld.sources import ArraySource
 
-CHECK = "local_copies (whitened windows)"
-BESIDE = "local_copies with the shipped network beside it"
-GLOBAL = ("pixels, whole image", "EfficientNet-Lite0, whole image", "phantom network, whole image (SSCD-like)")
+CHECK = "local_copies, as audits run it"
+WHITENED = "local_copies, whitened windows alone"
+SSCD_LIKE = "contrastive network fitted to phantoms, whole image (SSCD-like)"
+GLOBAL = (
+    "pixels, whole image",
+    "EfficientNet-Lite0, whole image",
+    "network of phantoms' segments and findings, whole image",
+    SSCD_LIKE,
+)
 PLAIN = "pixel NCC, 11 px windows"
+LANDMARK = "landmark ULD"
 SHIPPED, UNTRAINED = "local ULD, phantoms (shipped)", "local ULD, untrained"
+TO_TRAIN, TO_BOTH = "local ULD, fitted to train", "local ULD, fitted to train + holdout"
+
+STEPS, FEW = 200, 10
+"""Of every local network that is fitted here, in full and in quick runs."""
+
+GLOBAL_RECIPES = {False: global_embedding.Recipe(), True: global_embedding.Recipe(phantoms=32, steps=4, batch=16)}
+"""By whether the run is a quick one."""
 
 
 class Whole:
     """Cosine of vectors of whole images."""
 
-    names = ("whole",)
+    names: tuple[str, ...] = ("whole",)
 
     def __init__(self, patients: Patients, describe: Callable[[FloatArray], np.ndarray]) -> None:
         real = describe(np.concatenate([patients.train.images, patients.holdout.images]))
@@ -48,7 +63,7 @@ class Whole:
 
     def _unit(self, values: np.ndarray) -> np.ndarray:
         values = (values - self._mean) / self._scale
-        return values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-12)
+        return np.asarray(values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-12))
 
     def similarity(self, probes: ImageSet) -> Iterator[tuple[slice, FloatArray]]:
         """See :class:`synthrelease.audit.search.Comparison`."""
@@ -63,7 +78,7 @@ class Whole:
 class Windows:
     """The check's own points and cells, their windows described otherwise; at the images' own resolution."""
 
-    names = ("single", "agreed")
+    names: tuple[str, ...] = ("single", "agreed")
 
     def __init__(self, patients: Patients, describe: Callable[[FloatArray], Description]) -> None:
         images = np.concatenate([patients.train.images, patients.holdout.images])
@@ -91,23 +106,25 @@ class Windows:
         raise NotImplementedError
 
 
-class Beside:
-    """The check, and beside it at the images' own resolution what the pieces agree on through the shipped network."""
+class Whitened(PartComparison):
+    """The check without what its pieces agree on through the shipped network."""
 
     def __init__(self, patients: Patients) -> None:
-        self._check, self._learned = PartComparison(patients), Windows(patients, local(_shipped()))
-        self.names = (*self._check.names, "learned")
+        super().__init__(patients)
+        self._kept = [i for i, name in enumerate(self.names) if not name.startswith("learned")]
+        self.names = tuple(self.names[i] for i in self._kept)
 
     def similarity(self, probes: ImageSet) -> Iterator[tuple[slice, FloatArray]]:
         """See :class:`synthrelease.audit.search.Comparison`."""
-        both = zip(self._check.similarity(probes), self._learned.similarity(probes), strict=True)
-        for (block, tables), (_, learned) in both:
-            # Its single windows are left out: they accused an innocent archive.
-            yield block, np.concatenate([tables, learned[1:]])
+        for block, tables in super().similarity(probes):
+            yield block, tables[self._kept]
 
-    def sighting(self, probes: ImageSet, row: int, column: int) -> Sighting:
-        """Not asked for."""
-        raise NotImplementedError
+
+def leaning(matches: Mapping[str, Matches]) -> float:
+    """Share of clean images more like a training patient than like any of as many strangers; ideal 1/2."""
+    first = matches[next(iter(matches))]
+    train, other = first.blocks[:, 0], first.decoy
+    return float(np.mean((train > other) + 0.5 * (train == other)))
 
 
 def plain(images: FloatArray) -> Description:
@@ -117,13 +134,7 @@ def plain(images: FloatArray) -> Description:
 
 def local(network: LocalNetwork) -> Callable[[FloatArray], Description]:
     """Windows through a local network."""
-
-    def described(found: Points) -> Tensor:
-        with torch.inference_mode():
-            blocks = found.windows.view(-1, 11, 11).split(8192)
-            return torch.cat([network.describe(block) for block in blocks])
-
-    return lambda images: described
+    return lambda images: network.described
 
 
 def mapped(encoder: Encoder) -> Callable[[FloatArray], Description]:
@@ -152,8 +163,8 @@ def extracted(name: ExtractorName) -> Callable[[FloatArray], np.ndarray]:
     return lambda images: np.asarray(extractor(images))
 
 
-def fitted(images: FloatArray, steps: int) -> LocalNetwork:
-    """A local network fitted to these images, by a short recipe."""
+def fitted(images: FloatArray, steps: int = STEPS) -> LocalNetwork:
+    """A local network fitted to these images, by a short recipe; weights and draws begin alike every time."""
     return fit_local(ArraySource(images), LocalRecipe(side=None, steps=steps))
 
 
@@ -173,30 +184,35 @@ def ways(given: World, *, quick: bool) -> dict[str, Way]:
     def whole(name: ExtractorName) -> Way:
         return lambda patients: Whole(patients, extracted(name))
 
-    steps = 10 if quick else 200
+    def wholly(patients: Patients) -> Whole:
+        return Whole(patients, global_embedding.fitted(GLOBAL_RECIPES[quick]).describe)
+
+    steps = FEW if quick else STEPS
     ours, both = given.train.images, np.concatenate([given.train.images, given.holdout.images])
     found: dict[str, Way] = {
         GLOBAL[0]: lambda patients: Whole(patients, lambda images: at_level(images, COARSE).reshape(len(images), -1)),
         GLOBAL[1]: whole("efficientnet_lite0"),
         GLOBAL[2]: whole("phantom_network"),
+        SSCD_LIKE: wholly,
         PLAIN: lambda patients: Windows(patients, plain),
-        "landmark ULD": lambda patients: Windows(patients, mapped(public_encoder("landmarks"))),
+        LANDMARK: lambda patients: Windows(patients, mapped(public_encoder("landmarks"))),
         UNTRAINED: lambda patients: Windows(patients, local(untrained())),
-        SHIPPED: lambda patients: Windows(patients, local(_shipped())),
-        "local ULD, train only (biased)": lambda patients: Windows(patients, local(fitted(ours, steps))),
-        "local ULD, train + holdout": lambda patients: Windows(patients, local(fitted(both, steps))),
+        SHIPPED: lambda patients: Windows(patients, local(shipped())),
+        TO_TRAIN: lambda patients: Windows(patients, local(fitted(ours, steps))),
+        TO_BOTH: lambda patients: Windows(patients, local(fitted(both, steps))),
+        WHITENED: Whitened,
         CHECK: PartComparison,
     }
     if given.side > COARSE.resolution:
         # What the fit of an audit model does to its verdicts is measured at 64 px.
-        fits = ("landmark ULD", UNTRAINED, "local ULD, train only (biased)", "local ULD, train + holdout")
-        found = {name: way for name, way in found.items() if name not in fits} | {BESIDE: Beside}
+        found = {name: way for name, way in found.items() if name not in (LANDMARK, UNTRAINED, TO_TRAIN, TO_BOTH)}
     if quick:
-        return {name: found[name] for name in (GLOBAL[0], SHIPPED, CHECK)}
+        return {name: found[name] for name in (GLOBAL[0], SSCD_LIKE, SHIPPED, CHECK)}
     return found
 
 
-def _shipped() -> LocalNetwork:
+def shipped() -> LocalNetwork:
+    """The network that ships."""
     network = public_encoder("copies").network
     assert isinstance(network, LocalNetwork)
     return network
