@@ -66,8 +66,9 @@ def fit(
     The cohort is only read. While it runs, pixels and state lie in FILE.fit.private/, which is removed at the end. One
     that was interrupted goes on with --resume and ends as if it had not been.
 
-    A cohort's encoder is fitted to both sides of any split, since one that knew the training side alone would treat the two unlike in
-    an audit. It is charged to no ledger: it says in itself that it is private, the audit of the same cohort refuses it, and no release holds it.
+    A cohort's encoder is fitted to both sides of any split, since one that knew the training side alone would treat the two
+    unlike in an audit. It is charged to no ledger: it says in itself that it is private, the audit of the same cohort refuses
+    it, and no release holds it.
     """
     from synthrelease.errors import UsageError
 
