@@ -1,4 +1,4 @@
-"""Under patient-level privacy, at 32 px, with private steps of the critic after the warm-up: what they add to it."""
+"""Under patient-level privacy, at 32 px, with private steps of critic and guide after the warm-up: what they add to it."""
 
 from __future__ import annotations
 
