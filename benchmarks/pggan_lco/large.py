@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from benchmarks.pggan_lco.measuring import measured
+from benchmarks.pggan_lco.measuring import measured_policy
 from benchmarks.pggan_lco.plain import FRECHET
-from benchmarks.pggan_lco.runs import trained
 from benchmarks.pggan_lco.tables import lines, steering_goals, utility_goals
 
 POLICY = "pediatric_pggan_large"
@@ -15,8 +14,7 @@ POLICY = "pediatric_pggan_large"
 
 def measure(*, quick: bool, note: Callable[[str], None]) -> dict[str, Any]:
     """See :class:`benchmarks.pggan_lco.reference.Part`."""
-    figures, sheets = measured(trained(POLICY, quick=quick, note=note), quick=quick, note=note)
-    return figures | {"sheets": sheets}
+    return measured_policy(POLICY, quick=quick, note=note)
 
 
 def goals(figures: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

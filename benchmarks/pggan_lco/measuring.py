@@ -13,7 +13,7 @@ from torch import Tensor
 
 from benchmarks.pggan_lco import before
 from benchmarks.pggan_lco.judging import Holdout, Judge, Share, labelled, nearest, shares, spread
-from benchmarks.pggan_lco.runs import Note, Trained, case_of
+from benchmarks.pggan_lco.runs import Note, Trained, case_of, trained
 from benchmarks.pggan_lco.ways import UNSTOPPED, Made, Maker, asked_for, knows_nothing
 from synthrelease.audit.case import AuditCase
 from synthrelease.audit.images import ImageSet
@@ -200,6 +200,12 @@ def measured(trained: Trained, *, quick: bool, note: Note) -> tuple[dict[str, An
         figures["before"], early = bench.before()
         sheets |= early
     return figures, sheets
+
+
+def measured_policy(name: str, *, quick: bool, note: Note) -> dict[str, Any]:
+    """Everything of the run of a policy, trained where it is not yet; images of its contact sheet under ``sheets``."""
+    figures, sheets = measured(trained(name, quick=quick, note=note), quick=quick, note=note)
+    return figures | {"sheets": sheets}
 
 
 def excess(figures: Mapping[str, Any], *, of_accepted: bool = True) -> float:

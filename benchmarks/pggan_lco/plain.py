@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from benchmarks.pggan_lco.measuring import measured
-from benchmarks.pggan_lco.runs import trained
+from benchmarks.pggan_lco.measuring import measured_policy
 from benchmarks.pggan_lco.tables import lines, steering_goals, utility_goals
 
 POLICY = "pediatric_pggan_plain"
@@ -16,8 +15,7 @@ FRECHET = 10.0
 
 def measure(*, quick: bool, note: Callable[[str], None]) -> dict[str, Any]:
     """See :class:`benchmarks.pggan_lco.reference.Part`."""
-    figures, sheets = measured(trained(POLICY, quick=quick, note=note), quick=quick, note=note)
-    return figures | {"sheets": sheets}
+    return measured_policy(POLICY, quick=quick, note=note)
 
 
 def goals(figures: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

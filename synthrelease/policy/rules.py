@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 
-from synthrelease.policy import drai_rules, findings_rules, share_rules, size_rules, transform_rules, um_rules
+from synthrelease.policy import drai_rules, findings_rules, transform_rules, um_rules
 from synthrelease.policy.delta import largest_delta
 from synthrelease.policy.generators import MomentsGenerator, PgganGenerator, Stepped
 from synthrelease.policy.schema import Policy
@@ -13,6 +13,9 @@ from synthrelease.policy.strict_yaml import Path
 
 Breach = tuple[Path, str]
 Rule = Callable[[Policy], Iterator[Breach]]
+
+UNGROWN = 128
+"""Pixels a side that every generator takes."""
 
 
 def private_mode_states_its_claim(policy: Policy) -> Iterator[Breach]:
@@ -111,6 +114,17 @@ def guides_have_something_to_learn_from(policy: Policy) -> Iterator[Breach]:
         yield ("generator", "guide"), "moments belongs to privacy.mode: private; use trained"
 
 
+def large_images_are_grown(policy: Policy) -> Iterator[Breach]:
+    """Other generators paint at full size from the first step on, and were neither built nor measured for large images."""
+    resolution, name = policy.cohort.resolution, policy.generator.name
+    if resolution > UNGROWN and not isinstance(policy.generator, PgganGenerator):
+        yield (
+            ("cohort", "resolution"),
+            f"{resolution} px need a generator that grows to them, and '{name}' does not: use generator.name: pggan, or "
+            f"at most {UNGROWN} px",
+        )
+
+
 def basis_fits_the_resolution(policy: Policy) -> Iterator[Breach]:
     """A cosine basis cannot have more frequencies than pixels."""
     generator = policy.generator
@@ -174,6 +188,16 @@ def class_shares_are_a_distribution(policy: Policy) -> Iterator[Breach]:
         )
 
 
+def released_shares_are_paid_for(policy: Policy) -> Iterator[Breach]:
+    """Under a claim every generator begins with noisy class counts, which the ledger has; without one counts are exact."""
+    if policy.archive.class_shares == "released" and policy.privacy.mode != "private":
+        yield (
+            ("archive", "class_shares"),
+            "released needs privacy.mode: private: without a claim class counts have no noise, and the shares of the private "
+            "patients would leave uncharged; write a public table, or leave it out for equal shares",
+        )
+
+
 def operator_does_not_approve(policy: Policy) -> Iterator[Breach]:
     """Four eyes: who trained may not sign."""
     operator = policy.roles.operator.casefold().split()
@@ -233,12 +257,14 @@ RULES: tuple[Rule, ...] = (
     player_shares_are_a_distribution,
     private_networks_read_one_patient,
     guides_have_something_to_learn_from,
+    large_images_are_grown,
     basis_fits_the_resolution,
     names_are_distinct,
     phantom_classes_exist,
     window_is_complete,
     one_source_of_labels,
     class_shares_are_a_distribution,
+    released_shares_are_paid_for,
     operator_does_not_approve,
     two_approvers,
     sharing_fits_the_protection,
@@ -248,8 +274,6 @@ RULES: tuple[Rule, ...] = (
     *transform_rules.RULES,
     *drai_rules.RULES,
     *um_rules.RULES,
-    *size_rules.RULES,
-    *share_rules.RULES,
 )
 
 

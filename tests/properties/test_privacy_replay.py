@@ -62,12 +62,17 @@ def hospital(tmp_path_factory: pytest.TempPathFactory) -> Hospital:
     return write_hospital(tmp_path_factory.mktemp("hospital") / "private")
 
 
+def rehearsed(generator: dict[str, Any], hospital: Hospital, home: Path) -> Rehearsal:
+    """A generator's moments, warm-up and private steps on the ordinary patients."""
+    seed, policy = split_seed(ISSUER), rules(generator)
+    told, tape = released(*read(policy, hospital.folder, home, seed), Tape())
+    return Rehearsal(hospital, policy, seed, told, tape)
+
+
 @pytest.fixture(scope="module")
 def diffusion(hospital: Hospital, tmp_path_factory: pytest.TempPathFactory) -> Rehearsal:
-    """Moments, warm-up and private steps on the ordinary patients."""
-    seed, policy = split_seed(ISSUER), rules(DIFFUSION)
-    told, tape = released(*read(policy, hospital.folder, tmp_path_factory.mktemp("diffusion") / "home", seed), Tape())
-    return Rehearsal(hospital, policy, seed, told, tape)
+    """The diffusion's rehearsal."""
+    return rehearsed(DIFFUSION, hospital, tmp_path_factory.mktemp("diffusion") / "home")
 
 
 def images(*labels: str, **changes: Any) -> Visit:
@@ -139,10 +144,7 @@ OF_OTHERS: dict[str, tuple[Visit, str]] = {
 @pytest.fixture(scope="module", params=OTHERS)
 def other(request: pytest.FixtureRequest, hospital: Hospital, tmp_path_factory: pytest.TempPathFactory) -> Rehearsal:
     """As ``diffusion``, of another generator with steps of its own."""
-    seed, policy = split_seed(ISSUER), rules(OTHERS[request.param])
-    home = tmp_path_factory.mktemp("other") / "home"
-    told, tape = released(*read(policy, hospital.folder, home, seed), Tape())
-    return Rehearsal(hospital, policy, seed, told, tape)
+    return rehearsed(OTHERS[request.param], hospital, tmp_path_factory.mktemp("other") / "home")
 
 
 @pytest.mark.parametrize("strange", OF_OTHERS)
@@ -159,9 +161,7 @@ def test_every_generator_depends_on_a_patient_through_the_mechanisms_alone(
 def test_a_patient_without_masks_is_in_the_pool_of_a_generator_that_needs_few(
     hospital: Hospital, tmp_path_factory: pytest.TempPathFactory, tmp_path: Path
 ) -> None:
-    seed, policy = split_seed(ISSUER), rules(OTHERS["um"])
-    told, tape = released(*read(policy, hospital.folder, tmp_path_factory.mktemp("few") / "home", seed), Tape())
-    um = Rehearsal(hospital, policy, seed, told, tape)
+    um = rehearsed(OTHERS["um"], hospital, tmp_path_factory.mktemp("few") / "home")
     again = um.with_stranger(images("normal", "sick", masked=False), MIDDLE, tmp_path)
     assert violations(again, um.told, MIDDLE) == []
     assert MIDDLE in again.trained

@@ -71,19 +71,11 @@ class EmbeddingNetwork(nn.Module):
             carried = widths[level - 1]
         self.decoder = nn.ModuleList(joins)
         self.head = _head(carried + widths[0], dimensions, norm, last)
-        self._born()
+        _draw(self)
         # Its weights are drawn last: the rest begins alike with a clustering head and without one.
         self.clustering = _head(carried + widths[0], clusters, norm, last) if clusters else None
         if self.clustering is not None:
-            self._born(self.clustering)
-
-    def _born(self, part: nn.Module | None = None) -> None:
-        """Convolutions as He et al. 2015 (fan-out), biases zero."""
-        for module in (part or self).modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
+            _draw(self.clustering)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -166,6 +158,15 @@ def _blocks(widths: tuple[int, ...], norm: Norm) -> nn.Sequential:
     for before, after in pairwise(widths):
         layers += [nn.Conv2d(before, after, 3, padding=1), _normalised(after, norm), nn.ReLU(inplace=True)]
     return nn.Sequential(*layers)
+
+
+def _draw(part: nn.Module) -> None:
+    """Weights of all convolutions as He et al. 2015 (fan-out), biases zero."""
+    for module in part.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
 
 
 def _head(before: int, after: int, norm: Norm, last: int) -> nn.Sequential:

@@ -6,6 +6,8 @@ Opacus itself has no patient unit for convolutions; regrouping its per-sample gr
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 
 import torch
 from torch import nn
@@ -24,14 +26,11 @@ def hooked(module: nn.Module, loss: Loss, inputs: Inputs) -> Matrix:
     from opacus.grad_sample import GradSampleModule
 
     patients, rows = next(iter(inputs.values())).shape[:2]
-    ordered = [m.register_forward_pre_hook(_in_order) for m in module.modules() if isinstance(m, CONVOLUTIONS)]
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _reading_in_order(module):
         warnings.simplefilter("ignore")  # of hooks on layers whose input needs no gradient: ours never does
         try:
             wrapped = GradSampleModule(module, loss_reduction="sum")
         except NotImplementedError as error:
-            for hook in ordered:
-                hook.remove()
             raise Unsupported(f"Opacus cannot differentiate it by example: {error}") from error
         try:
             losses = loss(wrapped, as_rows(inputs))
@@ -44,8 +43,6 @@ def hooked(module: nn.Module, loss: Loss, inputs: Inputs) -> Matrix:
                 samples.append(sample.reshape(patients, rows, -1).mean(dim=1))
             gradients = torch.cat(samples, dim=1)
         finally:
-            for hook in ordered:
-                hook.remove()
             wrapped.to_standard_module()
             for parameter in module.parameters():
                 parameter.grad = None
@@ -53,6 +50,15 @@ def hooked(module: nn.Module, loss: Loss, inputs: Inputs) -> Matrix:
     return Matrix(gradients.detach(), losses.detach().reshape(patients, rows).mean(dim=1))
 
 
+@contextmanager
+def _reading_in_order(module: nn.Module) -> Iterator[None]:
+    """What convolutions read lies row after row in memory: Opacus cuts patches from it as if it always lay so."""
+    with ExitStack() as hooks:
+        for each in module.modules():
+            if isinstance(each, CONVOLUTIONS):
+                hooks.callback(each.register_forward_pre_hook(_in_order).remove)
+        yield
+
+
 def _in_order(module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
-    """What a convolution reads, row after row in memory: Opacus cuts patches from it as if it always lay so."""
     return tuple(each.contiguous() for each in inputs)
