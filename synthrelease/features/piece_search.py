@@ -8,7 +8,7 @@ near. Pairs of two images that moved by the same number of pixels, mirrored alik
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -58,30 +58,25 @@ class Pieces:
     @classmethod
     def of(cls, images: FloatArray, level: Level, describe: Description, at_once: int = 64) -> Pieces:
         """Prepare (N, S, S) images, blockwise: 150 bytes a point stay."""
+        return cls.each(images, level, (describe,), at_once)[0]
+
+    @classmethod
+    def each(
+        cls, images: FloatArray, level: Level, descriptions: Sequence[Description], at_once: int = 64
+    ) -> tuple[Pieces, ...]:
+        """The same under several descriptions of points that are found once."""
         blocks: list[tuple[Tensor, ...]] = []
         for start in range(0, len(images), at_once):
             found: Points = points(images[start : start + at_once], level)
-            blocks.append(
-                (
-                    describe(found).half(),
-                    (found.image + start).int(),
-                    found.place.short(),
-                    found.mirrored,
-                    found.cell,
-                )
-            )
-        descriptors, image, place, mirrored, cell = (torch.cat(each) for each in zip(*blocks, strict=True))
+            where = ((found.image + start).int(), found.place.short(), found.mirrored, found.cell)
+            blocks.append((*where, *(describe(found).half() for describe in descriptions)))
+        image, place, mirrored, cell, *described = (torch.cat(each) for each in zip(*blocks, strict=True))
         order = cell.argsort(stable=True)
-        starts = torch.searchsorted(cell[order], torch.arange(level.cells + 1))
-        return cls(
-            descriptors[order],
-            image[order],
-            place[order],
-            mirrored[order],
-            tuple(starts.tolist()),
-            len(images),
-            images.shape[-1],
-            level,
+        starts = tuple(torch.searchsorted(cell[order], torch.arange(level.cells + 1)).tolist())
+        image, place, mirrored = image[order], place[order], mirrored[order]
+        return tuple(
+            cls(descriptors[order], image, place, mirrored, starts, len(images), images.shape[-1], level)
+            for descriptors in described
         )
 
 

@@ -15,7 +15,7 @@ import torch
 
 from synthrelease.audit.images import FloatArray, ImageSet, IntArray
 from synthrelease.audit.search import Patients, Sighting
-from synthrelease.features.patches import COARSE, Description, Level, Whitening, at_level, levels
+from synthrelease.features.patches import Description, Level, Whitening, at_level, levels
 from synthrelease.features.piece_search import (
     EVIDENCE_CEILING,
     Agreement,
@@ -40,39 +40,33 @@ LEARNED = "learned_patches"
 
 @dataclass(frozen=True, eq=False)
 class _Look:
-    """The gallery at one level, how windows are described there, and what evidence counts.
+    """How windows are described, the gallery under that, and what evidence counts.
 
     Of its likeness rows count from ``first`` on: the likest point, and what agrees.
     """
 
-    level: Level
     describe: Description
     gallery: Pieces
     floor: float
     first: int = 0
 
-    @classmethod
-    def learned(cls, level: Level, images: FloatArray, owner: IntArray) -> _Look:
-        """The same through the public encoder."""
-        network = public_encoder("copies").network
-        assert isinstance(network, LocalNetwork)
-        gallery = Pieces.of(at_level(images, level), level, network.described)
-        # Strangers' windows are so alike to it that only the likest pairs can be kept.
-        floor = usual_evidence(gallery, torch.from_numpy(owner), EVIDENCE_CEILING)
-        return cls(level, network.described, gallery, floor, first=1)
 
-    @classmethod
-    def at(cls, level: Level, images: FloatArray, owner: IntArray, mixed: IntArray) -> _Look:
-        """Of (N, 1, H, W) images of both sides with the patient of each; ``mixed`` is a random order of them."""
-        whitening = Whitening.fit(at_level(images[mixed[: level.fitted // 50]], level), level)
-        gallery = Pieces.of(at_level(images, level), level, whitening)
-        return cls(level, whitening, gallery, usual_evidence(gallery, torch.from_numpy(owner)))
-
-    def pairs(self, probes: FloatArray) -> tuple[Pairs, Agreement]:
-        """Like points of (m, 1, H, W) probes and the gallery, and their agreement."""
-        mine = Pieces.of(at_level(probes, self.level), self.level, self.describe)
-        found = like_points(mine, self.gallery, self.floor)
-        return found, Agreement.of(found, self.gallery)
+def _looks(level: Level, images: FloatArray, owner: IntArray, mixed: IntArray, *, learned: bool) -> tuple[_Look, ...]:
+    """At one level, of (N, 1, H, W) images of both sides with the patient of each; ``mixed`` is a random order of them."""
+    whitening = Whitening.fit(at_level(images[mixed[: level.fitted // 50]], level), level)
+    small, patient = at_level(images, level), torch.from_numpy(owner)
+    if not learned:
+        gallery = Pieces.of(small, level, whitening)
+        return (_Look(whitening, gallery, usual_evidence(gallery, patient)),)
+    network = public_encoder("copies").network
+    assert isinstance(network, LocalNetwork)
+    own, through = Pieces.each(small, level, (whitening, network.described))
+    # Strangers' windows are so alike to the network that only the likest pairs can be kept.
+    floor = usual_evidence(through, patient, EVIDENCE_CEILING)
+    return (
+        _Look(whitening, own, usual_evidence(own, patient)),
+        _Look(network.described, through, floor, first=1),
+    )
 
 
 class PartComparison:
@@ -87,8 +81,7 @@ class PartComparison:
         images = np.concatenate([patients.train.images, patients.holdout.images])
         mixed = np.random.default_rng(20260104).permutation(len(images))
         there = levels(*images.shape[-2:])
-        self._looks = [_Look.at(level, images, patients.column, mixed) for level in there]
-        self._looks.append(_Look.learned(there[-1], images, patients.column))
+        self._looks = [_looks(level, images, patients.column, mixed, learned=level is there[-1]) for level in there]
         self._column, self._patients, self._sides = torch.from_numpy(patients.column), patients.count, patients
         self.names = (*(name for names in NAMES[: len(there)] for name in names), LEARNED)
 
@@ -97,10 +90,8 @@ class PartComparison:
         for start in range(0, len(probes), PREPARED_AT_ONCE):
             block = slice(start, min(start + PREPARED_AT_ONCE, len(probes)))
             tables = [
-                likeness(*look.pairs(probes.images[block]), block.stop - start, self._column, self._patients)[
-                    look.first :
-                ]
-                for look in self._looks
+                likeness(pairs, agreement, block.stop - start, self._column, self._patients)[look.first :]
+                for look, pairs, agreement in self._pairs(probes.images[block])
             ]
             yield block, np.concatenate(tables)
 
@@ -109,14 +100,19 @@ class PartComparison:
 
         What the encoder sees is shown where whitened windows see nothing: evidence of the two is not alike.
         """
-        seen = [(self._seen(look, probes.images[row : row + 1], column), look.gallery.side) for look in self._looks]
+        seen = [
+            (self._best(look, pairs, column), look.gallery)
+            for look, pairs, _ in self._pairs(probes.images[row : row + 1])
+        ]
         whitened, learned = seen[:-1], seen[-1]
-        sight, side = max(whitened, key=lambda each: -1.0 if each[0] is None else each[0].evidence)
-        sight, side = (sight, side) if sight is not None else learned
+        sight, gallery = max(whitened, key=lambda each: -1.0 if each[0] is None else each[0].evidence)
+        if sight is None:
+            sight, gallery = learned
         if sight is None:
             return Sighting(int((self._column == column).nonzero()[0]), 0.0)
+        side = gallery.side
         (down, across), box = sight.shift, tuple(value / side for value in sight.box)
-        laid = self._laid(probes.images[row : row + 1], sight, self._looks[-1 if side > COARSE.resolution else 0].level)
+        laid = self._laid(probes.images[row : row + 1], sight, gallery.level)
         words = ["mirrored"] * sight.mirrored
         words += [f"{abs(down)} px {'down' if down > 0 else 'up'}"] * (down != 0)
         words += [f"{abs(across)} px to the {'right' if across > 0 else 'left'}"] * (across != 0)
@@ -142,7 +138,15 @@ class PartComparison:
         pair = pair - pair.mean(axis=1, keepdims=True)
         return float(pair[0] @ pair[1] / max(float(np.linalg.norm(pair[0]) * np.linalg.norm(pair[1])), 1e-12))
 
-    def _seen(self, look: _Look, probe: FloatArray, column: int) -> Sight | None:
-        pairs, _ = look.pairs(probe)
+    def _pairs(self, probes: FloatArray) -> Iterator[tuple[_Look, Pairs, Agreement]]:
+        """Like points of (m, 1, H, W) probes and the gallery, and their agreement, by look; points of a level are found once."""
+        for looks in self._looks:
+            level = looks[0].gallery.level
+            mine = Pieces.each(at_level(probes, level), level, [look.describe for look in looks])
+            for look, pieces in zip(looks, mine, strict=True):
+                found = like_points(pieces, look.gallery, look.floor)
+                yield look, found, Agreement.of(found, look.gallery)
+
+    def _best(self, look: _Look, pairs: Pairs, column: int) -> Sight | None:
         own = pairs.take((self._column[pairs.image] == column).nonzero()[:, 0])
         return Sight.best(own, Agreement.of(own, look.gallery))
