@@ -20,6 +20,8 @@ from synthrelease.records.proportions import wilson
 
 TAUGHT_SHARE = 0.65
 """Of the holdout's patients that teach the judge; the others test it."""
+PANEL = 3
+"""Networks that judge together."""
 BATCH = 64
 SHIFT = 1 / 16
 
@@ -87,40 +89,55 @@ class Labelled:
 class Judge:
     """Trained once; says of images which class they show and where they lie among real ones.
 
+    It is a panel of networks that differ in their start and in the order of their lessons: single ones that knew real
+    images equally well saw the rarest class in 6 and in 44 of 100 of the same made images.
+
     Args:
         taught: What teaches it.
         classes: How many there are.
-        steps: Of training.
+        steps: Of training, of each network.
         seed: Of weights and batches.
     """
 
     def __init__(self, taught: Labelled, classes: int, *, steps: int, seed: int = 0) -> None:
-        rng = torch.Generator().manual_seed(seed)
-        counts = torch.bincount(taught.labels, minlength=classes).clamp_min(1)
-        weight = counts.sum() / (classes * counts)
-        with torch.random.fork_rng(devices=()):
-            torch.manual_seed(seed)
-            self._network = _Network(classes, taught.images.shape[-1])
-        adam = torch.optim.AdamW(self._network.parameters(), lr=3e-3, weight_decay=1e-2)
-        pace = torch.optim.lr_scheduler.OneCycleLR(adam, max_lr=3e-3, total_steps=steps)
-        for _ in range(steps):
-            rows = torch.randint(len(taught.labels), (BATCH,), generator=rng)
-            logits = self._network(_moved(taught.images[rows], rng))
-            adam.zero_grad()
-            functional.cross_entropy(logits, taught.labels[rows], weight).backward()
-            adam.step()
-            pace.step()
-        self._network.eval()
+        self._networks = [_fitted(taught, classes, steps, seed * PANEL + member) for member in range(PANEL)]
 
     @torch.no_grad()
     def features(self, images: Tensor) -> Tensor:
-        """(N, 64) in which distances are measured."""
-        return torch.cat([self._network.features(part) for part in images.split(256)])
+        """(N, 64 a network) in which distances are measured."""
+        return torch.cat(
+            [torch.cat([network.features(part) for network in self._networks], dim=1) for part in images.split(256)]
+        )
 
     @torch.no_grad()
     def classes(self, images: Tensor) -> Tensor:
-        """(N,) the class that each image shows most."""
-        return torch.cat([self._network(part).argmax(dim=1) for part in images.split(256)])
+        """(N,) the class that each image shows most, by the mean of the networks' probabilities."""
+        return torch.cat(
+            [
+                sum(network(part).softmax(dim=1) for network in self._networks).argmax(dim=1)
+                for part in images.split(256)
+            ]
+        )
+
+
+def _fitted(taught: Labelled, classes: int, steps: int, seed: int) -> _Network:
+    """One network of the panel."""
+    rng = torch.Generator().manual_seed(seed)
+    counts = torch.bincount(taught.labels, minlength=classes).clamp_min(1)
+    weight = counts.sum() / (classes * counts)
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(seed)
+        network = _Network(classes, taught.images.shape[-1])
+    adam = torch.optim.AdamW(network.parameters(), lr=3e-3, weight_decay=1e-2)
+    pace = torch.optim.lr_scheduler.OneCycleLR(adam, max_lr=3e-3, total_steps=steps)
+    for _ in range(steps):
+        rows = torch.randint(len(taught.labels), (BATCH,), generator=rng)
+        logits = network(_moved(taught.images[rows], rng))
+        adam.zero_grad()
+        functional.cross_entropy(logits, taught.labels[rows], weight).backward()
+        adam.step()
+        pace.step()
+    return network.eval()
 
 
 def _moved(images: Tensor, rng: torch.Generator) -> Tensor:

@@ -81,14 +81,17 @@ def dice(found: Tensor, truth: Tensor) -> Array:
     return np.asarray((2.0 * both / total.clamp_min(1))[shown].numpy(), dtype=np.float64)
 
 
-def row(cohort: str, masks: int | None, seed: int, effort: Effort, note: Callable[[str], None]) -> dict[str, Any]:
+def row(
+    cohort: str, masks: int | None, seed: int, effort: Effort, note: Callable[[str], None], *, scales: bool = True
+) -> dict[str, Any]:
     """Every way at one number of masks and one seed.
 
     Args:
         masks: How many are used; None = all.
+        scales: Whether to compare the archives over scales and tasks, which takes as long as teaching all segmenters.
 
     Returns:
-        ``dice`` by way, a number for each held-out case, and how both archives compare over scales and tasks.
+        ``dice`` by way, a number for each held-out case, and how both archives compare over scales and tasks; None: not asked.
     """
     sides = COHORTS[cohort](effort.side, effort.train, effort.held_out)
     pool, used = sides.train, len(sides.train.labels) if masks is None else masks
@@ -107,7 +110,7 @@ def row(cohort: str, masks: int | None, seed: int, effort: Effort, note: Callabl
         segment = fitted(taught, sides.transforms, steps=effort.segmenter_steps, seed=seed, before=before)
         scores[way] = dice(segment(sides.held_out.images), sides.held_out.masks).tolist()
         note(f"{cohort}, {used} masks, seed {seed}: {way} {np.mean(scores[way]):.3f}")
-    return {"masks": used, "dice": scores, "scales_tasks": scales_tasks(sides, made)}
+    return {"masks": used, "dice": scores, "scales_tasks": scales_tasks(sides, made) if scales else None}
 
 
 def archives(

@@ -51,7 +51,10 @@ def rows(
     *,
     quick: bool,
 ) -> Rows:
-    """Every row that was asked for; measured ones are not measured again."""
+    """Every row that was asked for; measured ones are not measured again.
+
+    Scales and tasks are compared at every seed of the first number of masks, and at the first seed of the others.
+    """
     found: Rows = {cohort: {} for cohort in cohorts}
     for seed in seeds:
         for cohort in cohorts:
@@ -61,7 +64,8 @@ def rows(
                     figures = json.loads(kept.read_text(encoding="utf-8"))
                 else:
                     effort = measuring.QUICK if quick else measuring.WHOLE
-                    figures = measuring.row(cohort, used, seed, effort, note)
+                    whole = used == MASKS[0] or seed == SEEDS[0]
+                    figures = measuring.row(cohort, used, seed, effort, note, scales=whole)
                     if not quick:
                         kept.parent.mkdir(parents=True, exist_ok=True)
                         atomic_write_json(kept, figures)
@@ -161,7 +165,10 @@ def result(
 
 
 def _scales_tasks(found: Rows) -> dict[str, Any]:
-    return {cohort: {name: figures["scales_tasks"] for name, figures in each.items()} for cohort, each in found.items()}
+    return {
+        cohort: {name: figures["scales_tasks"] for name, figures in each.items() if figures["scales_tasks"]}
+        for cohort, each in found.items()
+    }
 
 
 def page(record: Mapping[str, Any]) -> str:

@@ -99,7 +99,10 @@ def _synthesis(policy: Policy, statement: Statement) -> tuple[str, ...]:
     product = statement.product
     return (
         f'Sampled from a generator ("{line(product.generator)}") that was trained on the cohort "{line(product.cohort)}". Images and '
-        "masks come out of it together; labels were drawn first, by the shares that the policy sets.",
+        "masks come out of it together; labels were drawn first, by the shares that the policy sets"
+        + (
+            " from class counts released under the privacy claim." if policy.archive.class_shares == "released" else "."
+        ),
         "Sampling reads the trained generator and nothing else: no real image, mask, label or header is at hand.",
         f"In the cohort, {line(product.identity)}." if product.identity else "",
         f"Made by {line(statement.versions['trained_by'])}. The seed of sampling stands in evidence/archive.json; the noise of "

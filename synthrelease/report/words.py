@@ -59,7 +59,7 @@ NOT_COVERED = (
 NOT_PROTECTED = (
     "facts about the site or the population as a whole",
     "relatives, and patients registered under two identities",
-    "the settings of the policy: classes, windows, sizes, class shares",
+    "the settings of the policy: classes, windows, sizes, class shares that stand in it",
     "this report's own outcomes: they are computed on real patients, lie outside of the guarantee, and are told coarsely",
     "anything that was known of a patient before the release",
 )

@@ -26,6 +26,7 @@ from torch import Tensor
 
 from synthrelease.errors import IntegrityError, UsageError
 from synthrelease.privacy.account import Account
+from synthrelease.records.digests import digest_of_file
 from synthrelease.records.files import atomic_write_bytes, atomic_write_json, canonical_json, read_json, sweep_partials
 
 Array = npt.NDArray[np.float64]
@@ -132,6 +133,10 @@ class Checkpoint:
             return {name: value.numpy() for name, value in load(self._moments.read_bytes()).items()}
         except SafetensorError as error:
             raise _damaged(self._moments) from error
+
+    def sums_digest(self) -> str | None:
+        """SHA-256 of the file of the released sums; None where there are none."""
+        return digest_of_file(self._moments) if self._moments.exists() else None
 
     def save(self, position: Position, tensors: dict[str, Tensor], account: Account | None) -> None:
         """Keep the trainer's state, with the account's history in it, in one rename."""

@@ -84,13 +84,14 @@ def training_record(
     position: Position,
     *,
     generator_digest: str,
+    sums_digest: str | None = None,
     guide: dict[str, Any] | None = None,
     guidance: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The record of a finished run.
 
-    ``guide`` tells where the classifier comes from that its samples are steered by, ``guidance`` where the maps come from that
-    they are painted after.
+    ``sums_digest`` binds the released sums, which shares of classes may be drawn from. ``guide`` tells where the classifier
+    comes from that its samples are steered by, ``guidance`` where the maps come from that they are painted after.
     """
     packages = ("synthrelease", "torch", "numpy", "scipy", "dp-accounting", "opacus", "safetensors")
     settings = policy.generator
@@ -110,6 +111,7 @@ def training_record(
         "digests": {
             "policy": identity.policy_digest,
             "generator": generator_digest,
+            **({"sums": sums_digest} if sums_digest else {}),
         },
         "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
         "threads": torch.get_num_threads(),

@@ -175,6 +175,7 @@ def train_with(
         account,
         position,
         generator_digest=made,
+        sums_digest=checkpoint.sums_digest(),
         guide=guide_told(policy, guide),
         guidance=told,
     )

@@ -170,12 +170,18 @@ def class_shares(policy: Policy, run: Run) -> Mapping[str, float] | None:
     and shares are equal. The private archive is not read.
 
     Raises:
-        IntegrityError: The checkpoint holds no counts of these classes.
+        IntegrityError: The checkpoint holds no counts of these classes, or others than training recorded.
     """
     wanted, classes = policy.archive.class_shares, policy.cohort.classes
     if not isinstance(wanted, str):
         return wanted
-    counts = Checkpoint(run.checkpoint).sums().get(COUNTS)
+    checkpoint = Checkpoint(run.checkpoint)
+    if run.read(run.training, "train")["digests"].get("sums") != checkpoint.sums_digest():
+        raise IntegrityError(
+            "the released sums in the checkpoint are not those that training.json names",
+            fix="Restore both from a copy, or start a new run.",
+        )
+    counts = checkpoint.sums().get(COUNTS)
     if counts is None or counts.shape != (len(classes),):
         raise IntegrityError(
             "archive.class_shares is released, and the checkpoint holds no released counts of these classes",

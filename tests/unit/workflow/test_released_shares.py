@@ -15,7 +15,7 @@ from PIL import Image
 from synthrelease.cohort.store import CohortStore
 from synthrelease.errors import IntegrityError, UsageError
 from synthrelease.privacy.noise import FloatArray, OsNoise
-from synthrelease.records.files import read_json
+from synthrelease.records.files import atomic_write_json, read_json
 from synthrelease.records.progress import Silent
 from synthrelease.records.runs import Run
 from synthrelease.release.extracts import require_public_archive
@@ -92,6 +92,14 @@ def house(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tup
     return Desk(home, tmp_path / "copy" / "ledgers", Silent(), 1), Run(next(home.glob("*/policy.resolved.json")).parent)
 
 
+def released(run: Run, sums: dict[str, FloatArray]) -> None:
+    """Put other sums into a run, as if its training had released them."""
+    checkpoint = Checkpoint(run.checkpoint)
+    checkpoint.keep_sums(sums)
+    record = read_json(run.training)
+    atomic_write_json(run.training, {**record, "digests": {**record["digests"], "sums": checkpoint.sums_digest()}})
+
+
 def test_shares_follow_the_noisy_counts_and_not_the_true_ones(house: tuple[Desk, Run]) -> None:
     desk, run = house
     record = sample_run(desk, run)
@@ -121,8 +129,7 @@ def test_the_record_tells_what_was_asked_for_and_where_it_came_from(house: tuple
 
 def test_counts_that_tell_nothing_give_equal_shares_and_the_record_says_so(house: tuple[Desk, Run]) -> None:
     desk, run = house
-    checkpoint = Checkpoint(run.checkpoint)
-    checkpoint.keep_sums({**checkpoint.sums(), COUNTS: np.array([-1.0, 0.0, -3.0])})
+    released(run, {**Checkpoint(run.checkpoint).sums(), COUNTS: np.array([-1.0, 0.0, -3.0])})
     record = sample_run(desk, run)
     assert sorted(record["class_counts"].values()) == [13, 13, 14]
     assert record["class_shares"]["from"] == "equal shares, since no released count is above 0"
@@ -134,8 +141,21 @@ def test_without_the_counts_of_these_classes_nothing_is_drawn(
     house: tuple[Desk, Run], kept: dict[str, FloatArray]
 ) -> None:
     desk, run = house
-    Checkpoint(run.checkpoint).keep_sums(kept)
+    released(run, kept)
     with pytest.raises(IntegrityError, match="no released counts of these classes"):
+        sample_run(desk, run)
+    assert not run.archive.exists()
+
+
+@pytest.mark.parametrize("left", ["other sums", "no sums"])
+def test_sums_that_training_did_not_record_draw_nothing(house: tuple[Desk, Run], left: str) -> None:
+    desk, run = house
+    checkpoint = Checkpoint(run.checkpoint)
+    if left == "other sums":
+        checkpoint.keep_sums({**checkpoint.sums(), COUNTS: np.array([1.0, 1.0, 1.0])})
+    else:
+        (run.checkpoint / "moments.safetensors").unlink()
+    with pytest.raises(IntegrityError, match=r"not those that training\.json names"):
         sample_run(desk, run)
     assert not run.archive.exists()
 
@@ -149,7 +169,7 @@ def test_the_audit_derives_the_same_labels_and_the_record_may_leave(house: tuple
         matter_of_run(desk, run)
     checkpoint = Checkpoint(run.checkpoint)
     checkpoint.keep_sums({**checkpoint.sums(), COUNTS: np.array([1.0, 1.0, 1.0])})
-    with pytest.raises(IntegrityError, match=r"archive\.json or the archive was changed"):
+    with pytest.raises(IntegrityError, match=r"not those that training\.json names"):
         matter_of_run(desk, run)
 
 
