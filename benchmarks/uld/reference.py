@@ -25,7 +25,7 @@ from benchmarks.dp_step.reference import HOME, processor
 from synthrelease.records.files import atomic_write_bytes, atomic_write_json, atomic_write_text
 
 ROOT = Path(__file__).resolve().parents[2]
-PARTS = ("copies", "landmarks", "segmentation", "throughput")
+PARTS = ("copies", "innocent", "landmarks", "segmentation", "throughput")
 
 Direction = Literal["at least", "at most", "above", "below"]
 REACHED: Mapping[Direction, Callable[[float, float], bool]] = {
@@ -97,7 +97,7 @@ def code_digest(name: str) -> str:
         *sorted((ROOT / "synthrelease" / "features").rglob("*")),
         *sorted((ROOT / "synthrelease" / "cohort").rglob("*.py")),
     ]
-    if name == "copies":
+    if name in ("copies", "innocent"):
         files += sorted((ROOT / "synthrelease" / "audit").rglob("*.py"))
     files += sorted((ROOT / "benchmarks" / "uld").glob("*.py"))
     files += [ROOT / "benchmarks" / "audit_power" / "worlds.py", ROOT / "benchmarks" / "pediatric.py"]

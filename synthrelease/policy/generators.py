@@ -52,10 +52,10 @@ class LatentClass(Section):
     """Latent class optimisation: how the latent of each image is moved until a frozen guide sees the class."""
 
     steps: int = Field(40, ge=0, le=1000, description="gradient steps on the latent, at most; 0: unguided")
-    learning_rate: float = Field(0.2, gt=0, lt=10, description="Adam step size on the latent sphere")
+    learning_rate: float = Field(0.1, gt=0, lt=10, description="Adam step size on the latent sphere")
     restarts: int = Field(3, ge=0, le=100, description="fresh starts for an image that was not accepted")
     jitter: int = Field(
-        4, ge=0, le=32, description="shifted and noisy looks a step, against solutions that fool the guide"
+        2, ge=0, le=32, description="shifted and noisy looks a step, against solutions that fool the guide"
     )
     critic_weight: float = Field(0.0, ge=0, le=100, description="weight of the critic's score in the objective")
     angle_weight: float = Field(0.0, ge=0, le=100, description="weight of the squared angle from the starting latent")
