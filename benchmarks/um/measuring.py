@@ -16,7 +16,7 @@ from benchmarks.um.segmenter import fitted
 from benchmarks.um.training import train
 from benchmarks.um.ways import MaskGuided, settings
 from synthrelease.audit.images import ImageSet
-from synthrelease.audit.scales_tasks import brought_together
+from synthrelease.audit.scales_tasks import Spread, brought_together, spread_together
 from synthrelease.audit.task_cells import cells_of
 from synthrelease.features.extractors import DEFAULT
 from synthrelease.generators.protocol import Batch, Spec
@@ -136,7 +136,12 @@ def archives(
 
 
 def scales_tasks(sides: Sides, made: Mapping[str, Batch]) -> dict[str, Any]:
-    """Cells of distance and variety of both archives, and each brought together across them and the training images."""
+    """Cells of distance and variety of both archives, and each brought together across them and the training images.
+
+    Returns:
+        ``tasks``, ``left_out`` (tasks that could not be set, with the reason), and ``distance`` and ``variety``: by whom it is
+        of, the ``cells``, and ``mm_fid`` or ``mm_std``. Names with ``_low`` and ``_high`` hold the ends of 95 % over resamples.
+    """
 
     def images(batch: Batch) -> ImageSet:
         rows = np.arange(len(batch.labels))
@@ -145,15 +150,31 @@ def scales_tasks(sides: Sides, made: Mapping[str, Batch]) -> dict[str, Any]:
     distances: dict[str, Array] = {}
     varieties: dict[str, Array] = {}
     tasks: tuple[str, ...] = ()
+    left_out: Mapping[str, str] = {}
     for way, batch in made.items():
         cells = cells_of(images(sides.train), images(sides.held_out), images(batch), (DEFAULT.name, DEFAULT.open()))
-        tasks = cells.tasks
+        tasks, left_out = cells.tasks, cells.left_out
         for kept, found in ((distances, cells.distances(0, RESAMPLES)), (varieties, cells.varieties(0, RESAMPLES))):
-            kept[way] = np.median(found["synthetic"], axis=0)
-            kept["training images"] = np.median(found["training"], axis=0)
-            kept["real against real"] = np.median(found["real"], axis=0)
+            kept[way] = found["synthetic"]
+            kept["training images"] = found["training"]
+            kept["real against real"] = found["real"]
     return {
         "tasks": list(tasks),
-        "distance": {"cells": {n: c.tolist() for n, c in distances.items()}, "mm_fid": brought_together(distances)},
-        "variety": {"cells": {n: c.tolist() for n, c in varieties.items()}, "mm_std": brought_together(varieties)},
+        "left_out": dict(left_out),
+        "distance": _told(distances, "mm_fid"),
+        "variety": _told(varieties, "mm_std"),
+    }
+
+
+def _told(draws: Mapping[str, Array], together: str) -> dict[str, Any]:
+    """Cells (resamples, tasks, scales) by whom they are of, in the middle and at the ends; and what they come to together."""
+    spread = {name: Spread.of(each) for name, each in draws.items()}
+    ends = spread_together(draws)
+    return {
+        "cells": {name: own.middle.tolist() for name, own in spread.items()},
+        "cells_low": {name: own.low.tolist() for name, own in spread.items()},
+        "cells_high": {name: own.high.tolist() for name, own in spread.items()},
+        together: brought_together({name: own.middle for name, own in spread.items()}),
+        f"{together}_low": {name: low for name, (low, _) in ends.items()},
+        f"{together}_high": {name: high for name, (_, high) in ends.items()},
     }

@@ -1,10 +1,16 @@
-"""The recorded run: um.json, the page for people, and guidance, image and mask side by side."""
+"""The recorded run: um.json, the page for people, and guidance, image and mask side by side.
+
+Rows are kept, each with its day and the digest of effort and code that it follows from, and told with both: measuring one takes
+up to an hour, so that an earlier code's stays until it is measured again.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import platform
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
 from io import BytesIO
@@ -21,6 +27,7 @@ from benchmarks.um.cohorts import of_rows
 from benchmarks.um.training import train
 from benchmarks.um.ways import settings
 from synthrelease.audit.pairs import paired_gain
+from synthrelease.audit.task_cells import NAMED
 from synthrelease.generators.protocol import Batch, Spec
 from synthrelease.generators.um.model import UmGenerator
 from synthrelease.records.files import atomic_write_bytes, atomic_write_json, atomic_write_text
@@ -34,6 +41,18 @@ COMPARED = {
     "few_and_um_above_few": (measuring.BOTH, measuring.FEW),
 }
 
+CODE = (
+    *(f"benchmarks/um/{name}.py" for name in ("cohorts", "measuring", "segmenter", "training", "ways")),
+    "benchmarks/pediatric.py",
+    "synthrelease/features/**/*",
+    "synthrelease/generators/*.py",
+    "synthrelease/generators/um/*.py",
+    "synthrelease/policy/generators.py",
+    "synthrelease/training/loop.py",
+    *(f"synthrelease/audit/{name}.py" for name in ("fidelity", "images", "networks", "scales_tasks", "task_cells")),
+)
+"""What a row follows from, the data aside."""
+
 Rows = dict[str, dict[str, dict[str, Any]]]
 """Figures by cohort, then by number of masks and seed."""
 
@@ -41,6 +60,27 @@ Rows = dict[str, dict[str, dict[str, Any]]]
 def kept_at(cohort: str, masks: int | None, seed: int) -> Path:
     """Where a row is kept, so that a run goes on where another stopped."""
     return ROOT / "build" / "um" / f"{cohort}-{masks or 'all'}-{seed}.json"
+
+
+def kept_row(kept: Path) -> dict[str, Any]:
+    """A row that is kept; one of before rows told their day and code has the file's day and no code."""
+    figures: dict[str, Any] = json.loads(kept.read_text(encoding="utf-8"))
+    return {"date": _day(kept.stat().st_mtime), "code": None} | figures
+
+
+def code_digest() -> str:
+    """Of the effort and of everything else that a row follows from, the data aside; 12 hexadecimal digits."""
+    whole = hashlib.sha256(json.dumps(asdict(measuring.WHOLE)).encode())
+    for path in (path for pattern in CODE for path in sorted(ROOT.glob(pattern))):
+        if path.suffix in (".py", ".safetensors"):
+            whole.update(path.relative_to(ROOT).as_posix().encode() + b"\0" + path.read_bytes())
+    return whole.hexdigest()[:12]
+
+
+def _day(seconds: float | None = None) -> str:
+    """Of a time since 1970; None: today."""
+    when = datetime.now(UTC) if seconds is None else datetime.fromtimestamp(seconds, UTC)
+    return when.date().isoformat()
 
 
 def rows(
@@ -56,16 +96,18 @@ def rows(
     Scales and tasks are compared at every seed of the first number of masks, and at the first seed of the others.
     """
     found: Rows = {cohort: {} for cohort in cohorts}
+    code = code_digest()  # of what runs: files may be edited before the last row is measured
     for seed in seeds:
         for cohort in cohorts:
             for used in masks:
                 kept = kept_at(cohort, used, seed)
                 if kept.is_file() and not quick:
-                    figures = json.loads(kept.read_text(encoding="utf-8"))
+                    figures = kept_row(kept)
                 else:
                     effort = measuring.QUICK if quick else measuring.WHOLE
                     whole = used == MASKS[0] or seed == SEEDS[0]
                     figures = measuring.row(cohort, used, seed, effort, note, scales=whole)
+                    figures = {"date": _day(), "code": code} | figures
                     if not quick:
                         kept.parent.mkdir(parents=True, exist_ok=True)
                         atomic_write_json(kept, figures)
@@ -82,32 +124,59 @@ def measured_so_far() -> Rows:
                 kept = kept_at(cohort, masks, seed)
                 if kept.is_file():
                     name = f"{masks or 'all'}/{seed}"
-                    found.setdefault(cohort, {})[name] = json.loads(kept.read_text(encoding="utf-8"))
+                    found.setdefault(cohort, {})[name] = kept_row(kept)
     return found
 
 
 def recorded() -> dict[str, Any]:
-    """Gains and scales by cohort that the record on disk has, and each one's day; nothing where there is no record."""
+    """Gains and scales by cohort that the record on disk has, each with its days and codes; nothing where there is no record."""
     path = ROOT / "audits" / "reference" / "um.json"
     if not path.is_file():
         return {"gains": {}, "scales_tasks": {}}
     told = json.loads(path.read_text(encoding="utf-8"))
-    for of_cohort in told["figures"]["gains"].values():
-        for each in of_cohort.values():
-            each.setdefault("date", told["date"])
-    return {name: told["figures"][name] for name in ("gains", "scales_tasks")}
+    kept = {name: told["figures"][name] for name in ("gains", "scales_tasks")}
+    # Older records tell the day of the whole or of a number of masks, and no code.
+    for cohort, each in kept["gains"].items():
+        for masks, gain in each.items():
+            day = gain.setdefault("date", told["date"])
+            gain.setdefault("codes", [None])
+            for name, scales in kept["scales_tasks"].get(cohort, {}).items():
+                if name.split("/")[0] == masks:
+                    scales.setdefault("date", day)
+                    scales.setdefault("codes", [None])
+    return kept
 
 
 def gains(of_cohort: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Paired gains by number of masks: each held-out case counts once, its Dice averaged over seeds."""
+    """Paired gains by number of masks, with days and codes: each held-out case counts once, its Dice averaged over seeds."""
     found: dict[str, dict[str, Any]] = {}
     for masks in dict.fromkeys(name.split("/")[0] for name in of_cohort):
-        seeds = [figures["dice"] for name, figures in of_cohort.items() if name.split("/")[0] == masks]
-        mean = {way: np.mean([each[way] for each in seeds], axis=0) for way in measuring.WAYS}
-        found[masks] = {"seeds": len(seeds), "dice": {way: float(values.mean()) for way, values in mean.items()}}
+        seeds = [figures for name, figures in of_cohort.items() if name.split("/")[0] == masks]
+        mean = {way: np.mean([each["dice"][way] for each in seeds], axis=0) for way in measuring.WAYS}
+        found[masks] = {
+            **_measured(seeds),
+            "seeds": len(seeds),
+            "dice": {way: float(values.mean()) for way, values in mean.items()},
+        }
         for name, (better, than) in COMPARED.items():
             found[masks][name] = paired_gain(mean[better], mean[than], np.random.default_rng(0))._asdict()
     return found
+
+
+def _measured(seeds: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """First and last day of rows, and the codes that they follow from; None: before rows told."""
+    days, codes = sorted({each["date"] for each in seeds}), {each["code"] for each in seeds}
+    return {
+        "date": " to ".join(dict.fromkeys((days[0], days[-1]))),
+        "codes": sorted(codes, key=lambda code: code or ""),
+    }
+
+
+def measured_on(told: Mapping[str, Any], code: str) -> str:
+    """Days, and whether ``code`` is the one that measured."""
+    if told["codes"] == [code]:
+        return str(told["date"])
+    return f"{told['date']}, {'some seeds ' if code in told['codes'] else ''}by an earlier code"
 
 
 def result(
@@ -122,11 +191,7 @@ def result(
     Args:
         kept: What :func:`recorded` gave: numbers of masks that were not measured again stay as they were, with their day.
     """
-    today = datetime.now(UTC).date().isoformat()
     by_cohort = {cohort: gains(each) for cohort, each in found.items() if each}
-    by_cohort = {
-        cohort: {masks: {"date": today} | told for masks, told in each.items()} for cohort, each in by_cohort.items()
-    }
     scales = _scales_tasks(found)
     for cohort, each in (kept or {}).get("gains", {}).items():
         ours = by_cohort.setdefault(cohort, {})
@@ -158,7 +223,7 @@ def result(
             **{n: version(n) for n in ("synthrelease", "torch", "numpy")},
         },
         "hardware": processor(),
-        "date": today,
+        "date": _day(),
         "figures": {"bounds": bounds, "gains": by_cohort, "scales_tasks": scales, "pace": pace},
         "goals": goals,
     }
@@ -166,14 +231,18 @@ def result(
 
 def _scales_tasks(found: Rows) -> dict[str, Any]:
     return {
-        cohort: {name: figures["scales_tasks"] for name, figures in each.items() if figures["scales_tasks"]}
+        cohort: {
+            name: _measured([figures]) | figures["scales_tasks"]
+            for name, figures in each.items()
+            if figures["scales_tasks"]
+        }
         for cohort, each in found.items()
     }
 
 
 def page(record: Mapping[str, Any]) -> str:
     """Tables for people."""
-    figures = record["figures"]
+    figures, code = record["figures"], code_digest()
     lines = [
         "# Image and mask from few masks",
         "",
@@ -208,16 +277,23 @@ def page(record: Mapping[str, Any]) -> str:
                 f"{told[n]['mean']:+.3f} ({told[n]['low']:+.3f} to {told[n]['high']:+.3f}), p {told[n]['p_value']:.1e}"
                 for n in COMPARED
             ]
-            cells.append(told["date"])
+            cells.append(measured_on(told, code))
             lines.append(f"| {cohort} | {masks} | {told['seeds']} | " + " | ".join(cells) + " |")
     lines += ["", "Intervals are over cases, each averaged over seeds; p is Wilcoxon's signed-rank, two-sided.", ""]
     lines += ["## Distance and variety over scales and tasks", ""]
-    lines += ["| cohort | masks/seed | of | MM-FID | MM-STD |", "|---|---|---|---|---|"]
+    lines += ["| cohort | masks/seed | of | MM-FID | MM-STD | measured on |", "|---|---|---|---|---|---|"]
     for cohort, each in figures["scales_tasks"].items():
         for name, told in each.items():
-            for way, value in told["distance"]["mm_fid"].items():
-                lines.append(f"| {cohort} | {name} | {way} | {value:.3f} | {told['variety']['mm_std'][way]:.3f} |")
-    lines += ["", "Each cell normalised across the four; raw cells are in um.json.", ""]
+            for way in told["distance"]["mm_fid"]:
+                cells = [_with_ends(told["distance"], "mm_fid", way), _with_ends(told["variety"], "mm_std", way)]
+                lines.append(f"| {cohort} | {name} | {way} | {' | '.join(cells)} | {measured_on(told, code)} |")
+    lines += [
+        "",
+        "Each cell normalised across the four; raw cells are in um.json. Intervals are over random halves of the held-out images, "
+        "of one trained generator; older rows have none.",
+        *_tasks(figures["scales_tasks"]),
+        "",
+    ]
     if figures["pace"]:
         pace = figures["pace"]
         lines += [f"## Pace, at {pace['side']} px", ""]
@@ -228,6 +304,28 @@ def page(record: Mapping[str, Any]) -> str:
             f"* {rate:.2f} training steps of 8 images a CPU second: {n}" for n, rate in pace["steps_a_second"].items()
         ]
     return "\n".join(lines) + "\n"
+
+
+def _with_ends(told: Mapping[str, Any], together: str, way: str) -> str:
+    """A figure, with its interval where the row has one."""
+    value = f"{told[together][way]:.3f}"
+    if f"{together}_low" not in told:
+        return value
+    return f"{value} ({told[f'{together}_low'][way]:.3f} to {told[f'{together}_high'][way]:.3f})"
+
+
+def _tasks(by_cohort: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """What the scales were looked at for, and what could not be looked for: a line for each set of tasks that rows have."""
+    lines: dict[str, list[str]] = {}
+    for cohort, each in by_cohort.items():
+        for name, told in each.items():
+            reasons = dict.fromkeys((n for n in NAMED if n not in told["tasks"]), "reason not recorded")
+            left_out = "; ".join(
+                f"{task} ({' '.join(why.split())})" for task, why in (reasons | told.get("left_out", {})).items()
+            )
+            line = f"Tasks: {', '.join(told['tasks'])}. Left out: {left_out or 'none'}."
+            lines.setdefault(line, []).append(f"{cohort} {name}")
+    return [text for line, rows in lines.items() for text in ("", f"{line} ({', '.join(rows)})")]
 
 
 def picture(cohort: str, effort: measuring.Effort, note: Callable[[str], None]) -> bytes:

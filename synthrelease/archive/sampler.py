@@ -12,7 +12,8 @@ import torch
 from synthrelease.archive.samples import Cells, SampleBatch, Samples, shard_size
 from synthrelease.dicom.release.notes import Note
 from synthrelease.errors import UnsuitableData, UsageError
-from synthrelease.generators.protocol import Generator, Ranked
+from synthrelease.generators.protocol import Generator, Ranked, Stocked
+from synthrelease.policy.shares import patients_by_class
 from synthrelease.records.digests import digest_of
 
 
@@ -44,11 +45,7 @@ def label_draw(
     if len(classes) > 256:
         raise UsageError(f"{len(classes)} classes", fix="Use at most 256.")
     patients = -(-images // images_per_patient)
-    wanted = np.array([1 / len(classes) if shares is None else shares.get(name, 0.0) for name in classes]) * patients
-    counts = np.floor(wanted).astype(np.int64)
-    # A share of 1/3 of 10 leaves one patient over: the largest remainders get one more each.
-    for index in np.argsort(counts - wanted, kind="stable")[: patients - int(counts.sum())]:
-        counts[index] += 1
+    counts = patients_by_class(classes, shares, patients)
     labels = np.repeat(np.arange(len(classes), dtype=np.uint8), counts)
     return np.repeat(np.random.default_rng(seed).permutation(labels), images_per_patient)[:images]
 
@@ -71,20 +68,27 @@ def generated_samples(
         edition: Digest of the generator.
         images_per_patient: Gives the shards their size.
         notes: What of all that the generator tells of an image is written, in order.
+
+    Raises:
+        UnsuitableData: The generator would have to give an image twice.
     """
     size = shard_size(images_per_patient)
-    ranks = ranks_of(labels, images_per_patient)
+    if isinstance(generator, Stocked):
+        generator.refuse_repeats(np.bincount(labels).tolist())
+    ranks = ranks_of(labels, 1 if isinstance(generator, Stocked) else images_per_patient)
 
     def draw(shard: int) -> SampleBatch:
         part = labels[shard * size : (shard + 1) * size].astype(np.int64)
         stream = np.random.SeedSequence([seed, shard]).generate_state(1, np.uint64)[0]
         rng = torch.Generator().manual_seed(int(stream >> np.uint64(1)))
         with torch.inference_mode():
-            if isinstance(generator, Ranked):
-                own = torch.from_numpy(ranks[shard * size : (shard + 1) * size])
-                batch = generator.sample_ranked(torch.from_numpy(part), own, rng)
+            wanted, own = torch.from_numpy(part), torch.from_numpy(ranks[shard * size : (shard + 1) * size])
+            if isinstance(generator, Stocked):
+                batch = generator.sample_numbered(wanted, own, rng, seed=seed)
+            elif isinstance(generator, Ranked):
+                batch = generator.sample_ranked(wanted, own, rng)
             else:
-                batch = generator.sample(torch.from_numpy(part), rng)
+                batch = generator.sample(wanted, rng)
         return SampleBatch(batch.images.numpy(), batch.masks.numpy(), part, note_cells(batch.notes, notes))
 
     drawn = hashlib.sha256(labels.tobytes()).hexdigest()

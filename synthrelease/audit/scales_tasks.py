@@ -20,7 +20,7 @@ Source: Xing, Papanastasiou, Walsh, Yang, IEEE TMI 2023; that cells are normalis
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -80,6 +80,23 @@ def variety(synthetic: Array) -> float:
     return float(synthetic.std(axis=0, ddof=1).mean())
 
 
+class Spread(NamedTuple):
+    """Median over resamples, and the ends of the central 95 %."""
+
+    middle: Array
+    low: Array
+    high: Array
+
+    @classmethod
+    def of(cls, draws: Array) -> Spread:
+        """Of (resamples, ...), number by number.
+
+        >>> [x.tolist() for x in Spread.of(np.arange(82.0).reshape(41, 2))]
+        [[40.0, 41.0], [2.0, 3.0], [78.0, 79.0]]
+        """
+        return cls(*np.quantile(draws, (0.5, 0.025, 0.975), axis=0))
+
+
 def across_methods(cells: Mapping[str, Array]) -> dict[str, Array]:
     """Each cell over its length among the methods: which of them is how large, cell by cell.
 
@@ -102,6 +119,17 @@ def brought_together(cells: Mapping[str, Array]) -> dict[str, float]:
     {'near': 0.316, 'far': 0.949}
     """
     return {name: float(own.mean()) for name, own in across_methods(cells).items()}
+
+
+def spread_together(draws: Mapping[str, Array]) -> dict[str, tuple[float, float]]:
+    """Low and high end of :func:`brought_together` over resamples.
+
+    Args:
+        draws: (resamples, tasks, scales) by method, resamples of the same real images.
+    """
+    each = [brought_together(dict(zip(draws, one, strict=True))) for one in zip(*draws.values(), strict=True)]
+    spread = {name: Spread.of(np.array([one[name] for one in each])) for name in draws}
+    return {name: (float(own.low), float(own.high)) for name, own in spread.items()}
 
 
 def by_rows(cells: Array) -> float:

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from synthrelease.audit.fidelity import Halves, Roles, drawn
 from synthrelease.audit.images import ImageSet
 from synthrelease.audit.networks import fit_label_features
-from synthrelease.audit.scales_tasks import Features, at_scale, brought_together, distance, scales_of, variety
+from synthrelease.audit.scales_tasks import Features, Spread, at_scale, brought_together, distance, scales_of, variety
 from synthrelease.errors import UnsuitableData
 from synthrelease.features.embedding import Reduction
 from synthrelease.features.extractors import ExtractorChoice, ExtractorName
@@ -72,17 +72,20 @@ class Cells:
 
         return self._named(np.array([[of(half) for half in halves] for halves in self._halves(self.raw, seed, times)]))
 
-    def told(self, middle: Mapping[str, Array]) -> dict[str, Any]:
-        """What a check says of its cells: each raw, by whom it is of, and all brought together.
+    def told(self, draws: Mapping[str, Array]) -> dict[str, Any]:
+        """What a check says of its cells: each raw with its interval, by whom it is of, and all brought together.
 
         Args:
-            middle: (tasks, scales) by whom it is of.
+            draws: (times, tasks, scales) by whom it is of.
         """
+        spread = {name: Spread.of(each) for name, each in draws.items()}
         return {
             "tasks": list(self.tasks),
             "scales": list(self.scales),
-            "cells": {name: each.tolist() for name, each in middle.items()},
-            "normalised_across": brought_together(middle),
+            "cells": {name: own.middle.tolist() for name, own in spread.items()},
+            "cells_low": {name: own.low.tolist() for name, own in spread.items()},
+            "cells_high": {name: own.high.tolist() for name, own in spread.items()},
+            "normalised_across": brought_together({name: own.middle for name, own in spread.items()}),
             "left_out": dict(self.left_out),
         }
 
@@ -105,10 +108,8 @@ def cells_of(train: ImageSet, holdout: ImageSet, synthetic: ImageSet, chosen: tu
     """
     taught, rest = _parted(holdout)
     tasks, left_out = _named_tasks(chosen)
-    if taught is None:
-        left_out["labels"] = f"a third of the held-out patients has fewer than {FEWEST_TAUGHT} images"
-    else:
-        tasks |= _label_tasks(taught)
+    of_labels, too_few = _label_tasks(taught, holdout)
+    tasks, left_out = tasks | of_labels, left_out | too_few
     roles = {"holdout": drawn(rest, MOST), "train": drawn(train, MOST), "synthetic": drawn(synthetic, MOST)}
     scales = scales_of(holdout.images.shape[-1])
     raw, reduced = {}, {}
@@ -145,18 +146,29 @@ def _named_tasks(chosen: tuple[str, Features]) -> tuple[dict[str, Features], dic
     return tasks, left_out
 
 
-def _label_tasks(taught: ImageSet) -> dict[str, Features]:
-    """A network for the classes, and for every attribute that enough images of two kinds tell."""
+def _label_tasks(taught: ImageSet | None, holdout: ImageSet) -> tuple[dict[str, Features], dict[str, str]]:
+    """A network for the classes, and for every attribute that enough images of two kinds tell; and why others have none.
+
+    Args:
+        taught: Who teaches them; None: too few would. holdout: Whose attributes are known.
+    """
+    if taught is None:
+        reason = f"a third of the held-out patients has fewer than {FEWEST_TAUGHT} images"
+        return {}, {f"trained on {name}": reason for name in ("classes", *holdout.attributes)}
     told = {"classes": taught.labels, **{name: np.asarray(values) for name, values in taught.attributes.items()}}
     tasks: dict[str, Features] = {}
+    left_out: dict[str, str] = {}
     for name, values in told.items():
+        task = f"trained on {name}"
         kinds, number, counts = np.unique(values, return_inverse=True, return_counts=True)
         enough = (counts >= FEWEST_OF_A_KIND) & (kinds.astype(str) != "")
-        if enough.sum() >= 2:
-            rows = enough[number]
-            _, target = np.unique(number[rows], return_inverse=True)
-            images = taught.images[rows]
-            tasks[f"trained on {name}"] = fit_label_features(
-                images, target.astype(np.int64), int(enough.sum()), steps=STEPS, seed=SEED
+        if enough.sum() < 2:
+            left_out[task] = (
+                f"no two kinds have {FEWEST_OF_A_KIND} images among the held-out patients who would teach it"
             )
-    return tasks
+            continue
+        rows = enough[number]
+        _, target = np.unique(number[rows], return_inverse=True)
+        images = taught.images[rows]
+        tasks[task] = fit_label_features(images, target.astype(np.int64), int(enough.sum()), steps=STEPS, seed=SEED)
+    return tasks, left_out

@@ -58,7 +58,7 @@ class DicomWork:
 
     def __init__(self, settings: CohortSettings) -> None:
         self._settings = settings
-        self._masks = Masks(settings.segments)
+        self._masks = Masks(settings)
         self._naming = Naming.of(settings)
 
     def __reduce__(self) -> tuple[Callable[[str], DicomWork], tuple[str]]:
@@ -89,11 +89,12 @@ class DicomWork:
             return Refusal(found.path, label)
         height, width = image.pixels.shape
         target = Target(image.sop_uid, image.frame, (height, width), image.plane, image.frame_of_reference)
-        planes = self._masks.of(target, job.masks, job.drawn, notes) if settings.segments else None
+        told: Counter[str] = Counter()  # counted when nothing refuses the image any more
+        planes = self._masks.of(target, label, job.masks, job.drawn, told) if settings.segments else None
         if isinstance(planes, Reason):
             if settings.masks == "required":
                 return Refusal(found.path, planes)
-            notes[f"{planes}, image kept without"] += 1
+            told[f"{planes}, image kept without"] += 1
             planes = None
         try:
             pixels = to_unit(
@@ -111,9 +112,10 @@ class DicomWork:
         if image.spacing_mm is not None:
             pixels, planes = squared(pixels, planes, image.spacing_mm[0] / image.spacing_mm[1])
         notes.update(image.notes)
+        notes.update(told)
         image_id = image.sop_uid if image.frame is None else f"{image.sop_uid}#{image.frame}"
-        told = attributes_of(image.sex, image.age, scanner_of(image.manufacturer, image.model))
-        return SourceImage(image_id, patient, pixels, planes, label, image.pixel_digest, told)
+        attributes = attributes_of(image.sex, image.age, scanner_of(image.manufacturer, image.model))
+        return SourceImage(image_id, patient, pixels, planes, label, image.pixel_digest, attributes)
 
     def _window(self, image: ReadImage) -> Window:
         # A synthetic image carries the window that gives back what the model made; a fixed window speaks of the

@@ -15,9 +15,12 @@ from synthrelease.cohort.types import BoolArray
 from synthrelease.cohort.volumes import cut, open_volume
 from synthrelease.dicom.mask_reading import SegmentMask, Target, open_segmentation
 from synthrelease.dicom.segments import FINDING, LESION, segment
+from synthrelease.errors import PolicyError
+from synthrelease.policy.schema import CohortSettings
 from synthrelease.records.refusals import Reason, Refusal
 
 NOTE_ABSENT = "finding not described in the image's segmentation, taken as absent"
+NOTE_UNMARKED = "image of an unmarked class without a mask file, its masks taken as empty"
 
 Drawn = tuple[str, Path]
 """A segment of the policy, and the picture or volume that outlines it."""
@@ -27,10 +30,12 @@ class Masks:
     """Masks by image.
 
     Args:
-        segments: The policy's segments, in order.
+        settings: How the cohort is read.
     """
 
-    def __init__(self, segments: Sequence[str]) -> None:
+    def __init__(self, settings: CohortSettings) -> None:
+        segments = settings.segments
+        self._settings = settings
         self._segments = segments
         self._by_name = {plain_name(name): index for index, name in enumerate(segments)}
         # Generic lesions share one code, which therefore names none of them.
@@ -41,15 +46,17 @@ class Masks:
         self._open_volume = lru_cache(maxsize=len(segments) + 1)(open_volume)
 
     def of(
-        self, target: Target, files: Sequence[Path], drawn: Sequence[Drawn], notes: Counter[str]
+        self, target: Target, label: str, files: Sequence[Path], drawn: Sequence[Drawn], notes: Counter[str]
     ) -> BoolArray | Reason:
         """The masks of an image, (K, H, W), or why it has none.
 
         Masks of one segment in several frames or files are united. A described segment without a frame is empty;
-        so is a finding that no segmentation of the image describes, since tools leave out what they do not find.
+        so is a finding that no segmentation of the image describes, since tools leave out what they do not find. So
+        are all masks of an image of an unmarked class that has no file; one that has is read like any other.
 
         Args:
             target: The image; tells its shape.
+            label: Its class.
             files: Segmentations and structure sets that may speak of it.
             drawn: Masks that a table names for it.
             notes: Where remarks are counted.
@@ -73,7 +80,7 @@ class Masks:
             index = self._segments.index(name)
             planes[index] = planes[index] | plane if index in planes else plane
         if not planes:
-            return Reason.NO_MASK
+            return Reason.NO_MASK if files or drawn else masks_without_file(self._settings, label, target.shape, notes)
         for index, name in enumerate(self._segments):
             if index not in planes:
                 if segment(name).category != FINDING:
@@ -100,3 +107,34 @@ class Masks:
         if isinstance(plane, Reason):
             return Reason.NO_MASK if plane is Reason.FILE_MISSING else plane
         return plane if plane.shape == target.shape else Reason.MASK_SIZE
+
+
+def masks_without_file(
+    settings: CohortSettings, label: str, shape: tuple[int, int], notes: Counter[str]
+) -> BoolArray | Reason:
+    """The masks of an image without any mask file: known to be empty in the classes that the policy says so of.
+
+    Args:
+        settings: How the cohort is read.
+        label: The image's class.
+        shape: (H, W).
+        notes: Where remarks are counted.
+    """
+    if label not in settings.unmarked_classes:
+        return Reason.NO_MASK
+    notes[NOTE_UNMARKED] += 1
+    return np.zeros((len(settings.segments), *shape), dtype=np.bool_)
+
+
+def require_absent_findings(settings: CohortSettings) -> None:
+    """A class may lack findings. That nobody outlined an organ does not mean that the patient has none.
+
+    Raises:
+        PolicyError: A class is told to be unmarked where a segment is an organ.
+    """
+    organ = next((name for name in settings.segments if segment(name).category != FINDING), None)
+    if settings.unmarked_classes and organ is not None:
+        raise PolicyError(
+            f"cohort.unmarked_classes: an image without a mask file cannot be taken to lack '{organ}', which is no finding",
+            fix="Leave the classes out and give the masks of their images, or take the organ out of cohort.segments.",
+        )

@@ -10,6 +10,7 @@ from pydicom.datadict import tag_for_keyword
 from synthrelease.cohort.dicom_folder import DicomFolder
 from synthrelease.cohort.labels import Labels, labels_from, read_table
 from synthrelease.cohort.mask_table import MASK_TABLE, MaskTable, mask_table
+from synthrelease.cohort.masking import require_absent_findings
 from synthrelease.cohort.naming import UNLABELLED, Naming
 from synthrelease.cohort.pictures import is_picture
 from synthrelease.cohort.table import PictureTable, rows_of_folder, rows_of_table
@@ -30,15 +31,16 @@ def reader_for(settings: CohortSettings, source: Path, *, archive: bool = False)
         source: A folder of DICOM files, a folder of pictures (with or without a table), or a CSV file.
         archive: The source is a synthetic archive that any tool may have made: its own `labels.csv` is understood
             wherever the private cohort keeps its labels, and masks are optional, since an image that is left out
-            would go unaudited.
+            would go unaudited. What the policy knows of the cohort's unmarked classes it does not know of the archive.
 
     Raises:
         UsageError: The source is not there, or is not what `settings.reader` says.
-        PolicyError: The settings name an attribute that DICOM does not have.
+        PolicyError: The settings name an attribute that DICOM does not have, or an organ that classes are to lack.
         UnsuitableData: The folder holds nothing that a reader knows.
     """
     if archive:
-        settings = settings.model_copy(update={"reader": "auto", "masks": "optional"})
+        settings = settings.model_copy(update={"reader": "auto", "masks": "optional", "unmarked_classes": ()})
+    require_absent_findings(settings)
     if not source.exists():
         raise UsageError("the source of the cohort is not there", fix="Check the path in cohort.source.")
     if source.is_file():

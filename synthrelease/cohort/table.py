@@ -12,6 +12,7 @@ import numpy as np
 
 from synthrelease.cohort.attributes import attributes_of, columns_of
 from synthrelease.cohort.labels import read_table
+from synthrelease.cohort.masking import masks_without_file
 from synthrelease.cohort.naming import Naming
 from synthrelease.cohort.pictures import Picture, is_nifti, is_picture, read_mask, read_picture
 from synthrelease.cohort.planned import read_planned
@@ -69,11 +70,12 @@ class TableWork:
         picture = read_picture(row.image)
         if isinstance(picture, Reason):
             return Refusal(row.image, picture)
-        masks = self._masks(row, picture) if self._settings.segments else None
+        told: Counter[str] = Counter()  # counted when nothing refuses the image any more
+        masks = self._masks(row, label, picture, told) if self._settings.segments else None
         if isinstance(masks, Reason):
             if self._settings.masks == "required":
                 return Refusal(row.image, masks)
-            notes[f"{masks}, image kept without"] += 1
+            told[f"{masks}, image kept without"] += 1
             masks = None
         try:
             pixels = to_unit(picture.values, self._settings.window, value_range=picture.value_range, own=picture.own)
@@ -81,9 +83,12 @@ class TableWork:
             return Refusal(row.image, Reason.NO_WINDOW)
         if pixels.min() == pixels.max():
             return Refusal(row.image, Reason.CONSTANT, "within the window")
+        notes.update(told)
         return SourceImage(row.image_id, row.patient_id, pixels, masks, label, picture.digest, row.attributes)
 
-    def _masks(self, row: Row, picture: Picture) -> BoolArray | Reason:
+    def _masks(self, row: Row, label: str, picture: Picture, notes: Counter[str]) -> BoolArray | Reason:
+        if not row.masks:
+            return masks_without_file(self._settings, label, picture.values.shape, notes)
         planes = []
         for name in self._settings.segments:
             if name not in row.masks:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
@@ -94,6 +94,10 @@ class Player:
             the others. In private steps it takes one: each that sees real images is paid for.
         betas: Of Adam.
         rate: Its learning rate over the policy's.
+        private_scale: What its losses are multiplied by in private steps, so that the gradients of networks that are clipped as
+            one vector are of about one length: a longer one would take the clip norm from the others, and Adam does not mind
+            the scale. The gradient of ``generated`` is then held to the player's part of the clip norm, C / sqrt(n) of n
+            networks: next to what was clipped it would else be all that counts. None: neither.
         averaged: Whether the averaged weights take the place of the last ones at the end of a stage. A critic keeps its
             last: it is what the generator's next step is judged by.
     """
@@ -109,6 +113,7 @@ class Player:
     turns: int = 1
     betas: tuple[float, float] = (0.9, 0.999)
     rate: float = 1.0
+    private_scale: float | None = None
     averaged: bool = True
 
     def __post_init__(self) -> None:
@@ -117,6 +122,8 @@ class Player:
                 raise ValueError(f"player {self.name} is stepped in every {every} steps")
         if self.turns < 1 or (self.turns > 1 and (self.every, self.every_private or 1) != (1, 1)):
             raise ValueError(f"player {self.name} takes {self.turns} turns, in every {self.every} steps")
+        if self.private_scale is not None and self.private_scale <= 0:
+            raise ValueError(f"player {self.name} has its losses multiplied by {self.private_scale}")
 
 
 class Generator(Protocol):
@@ -171,6 +178,22 @@ class Ranked(Protocol):
 
     def sample_ranked(self, labels: Tensor, ranks: Tensor, rng: torch.Generator) -> Batch:
         """As ``sample``; ranks (N,) int64 count, from 0, the patients of each image's class before its own."""
+        ...
+
+
+@runtime_checkable
+class Stocked(Protocol):
+    """A generator that may paint after a limited stock, each piece of which gives one image of a class and no other."""
+
+    def refuse_repeats(self, wanted: Sequence[int]) -> None:
+        """Raise UnsuitableData where so many images of each class cannot be had without an image given twice."""
+        ...
+
+    def sample_numbered(self, labels: Tensor, numbers: Tensor, rng: torch.Generator, *, seed: int) -> Batch:
+        """As ``sample``; numbers (N,) int64 count, from 0, the images of each image's class before it, over the whole archive.
+
+        Whatever the parts that an archive of one seed is drawn in, no piece of the stock serves a class twice.
+        """
         ...
 
 

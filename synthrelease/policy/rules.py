@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 from synthrelease.policy import drai_rules, findings_rules, transform_rules, um_rules
 from synthrelease.policy.delta import largest_delta
-from synthrelease.policy.generators import MomentsGenerator, PgganGenerator, Stepped
+from synthrelease.policy.generators import MomentsGenerator, PgganGenerator, Stepped, UmGenerator
 from synthrelease.policy.schema import Policy
 from synthrelease.policy.strict_yaml import Path
 
@@ -93,6 +93,19 @@ def networks_are_trained(policy: Policy) -> Iterator[Breach]:
             ("generator", "warmup_steps" if private else "steps"),
             "must be above 0: nothing else trains this generator, and it would make noise; for an archive without gradient "
             "steps choose generator.name: moments",
+        )
+
+
+def pseudo_masks_wait_for_a_warm_up(policy: Policy) -> Iterator[Breach]:
+    """Their weight rises in the warm-up; without one, a painter that has learned no mask teaches itself from the first step."""
+    privacy, generator = policy.privacy, policy.generator
+    if privacy.mode != "private" or not privacy.steps or not isinstance(generator, UmGenerator):
+        return
+    if policy.cohort.segments and generator.pseudo_weight and not generator.warmup_steps:
+        yield (
+            ("generator", "warmup_steps"),
+            "must be above 0 when privacy.mode is private and the cohort has segments: without a warm-up, which costs no budget, "
+            "pseudo-masks count in full before the painter has learned any mask; or set generator.pseudo_weight: 0",
         )
 
 
@@ -254,6 +267,7 @@ RULES: tuple[Rule, ...] = (
     lifetime_covers_one_run,
     budget_pays_for_gradient_steps,
     networks_are_trained,
+    pseudo_masks_wait_for_a_warm_up,
     player_shares_are_a_distribution,
     private_networks_read_one_patient,
     guides_have_something_to_learn_from,

@@ -8,8 +8,17 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, TypeAdapter, field_validator
-from pydantic_core import PydanticCustomError
+from pydantic import (
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_serializer,
+)
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from synthrelease.policy.generators import GeneratorSettings
 from synthrelease.policy.section import Name, Section, Text, Word
@@ -116,6 +125,11 @@ class CohortSettings(Section):
     masks: Literal["required", "optional"] = Field(
         "required", description="image without its mask: refused, or kept without"
     )
+    unmarked_classes: tuple[Word, ...] = Field(
+        (),
+        max_length=64,
+        description="classes that show none of the segments: their images need no mask file, and without one have empty masks",
+    )
     label: Label = Field(default_factory=Label)
     identity: Identity = Field(default_factory=Identity)
     window: Window = Field(default_factory=Window)
@@ -129,6 +143,31 @@ class CohortSettings(Section):
         0.3, description="share of patients that the generator never sees; drawn by patient and recorded"
     )
     phantom: Phantom = Field(default_factory=Phantom)
+
+    @field_validator("unmarked_classes")
+    @classmethod
+    def _known_and_masked(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        """A misspelt class would keep its images without masks, and of no segment there is no mask to be empty."""
+        if value and info.data.get("segments") == ():
+            raise PydanticCustomError(
+                "value_error", "should be left out: cohort.segments is empty, so there are no masks"
+            )
+        classes = info.data.get("classes", value)
+        expected = {"expected": " or ".join(repr(name) for name in classes)}
+        wrong = [(index, name) for index, name in enumerate(value) if name not in classes]
+        if wrong:
+            unknown = PydanticCustomError("literal_error", "unknown class", expected)
+            errors = [InitErrorDetails(type=unknown, loc=(index,), input=name) for index, name in wrong]
+            raise ValidationError.from_exception_data(cls.__name__, errors)
+        return value
+
+    @model_serializer(mode="wrap")
+    def _unused_is_unwritten(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Runs that were begun before `unmarked_classes` was known are bound to digests without it."""
+        values: dict[str, Any] = handler(self)
+        if not self.unmarked_classes:
+            values.pop("unmarked_classes", None)
+        return values
 
 
 class Privacy(Section):

@@ -14,7 +14,7 @@ from typing import Any
 
 from synthrelease.policy.schema import Policy
 from synthrelease.records.findings import Criterion
-from synthrelease.release.pages import FORBIDDEN, bullets, line
+from synthrelease.release.pages import FORBIDDEN, bullets, guidance_warning, line
 from synthrelease.release.statement.facts import Statement
 from synthrelease.release.statement.words import parameters, people, together, up
 
@@ -90,7 +90,8 @@ def _composition(policy: Policy, archive: Mapping[str, Any]) -> tuple[str, ...]:
         f"Masks: {segments or 'none'}, as DICOM segmentations.",
         f"{archive['manifest']['files']} files, {archive['manifest']['bytes']} bytes. labels.csv has a row an image; "
         "croissant.json describes its columns. Every object says Synthetic Data (0008,001C) = YES.",
-        "No image, mask, label or header value is that of a person. Names, numbers, dates and identifiers are invented by rule. "
+        ("" if guidance_warning(policy) else "No image, mask, label or header value is that of a person. ")
+        + "Names, numbers, dates and identifiers are invented by rule. "
         "There is no split into training and test, and no relation between instances but the synthetic patient.",
     )
 
@@ -103,7 +104,8 @@ def _synthesis(policy: Policy, statement: Statement) -> tuple[str, ...]:
         + (
             " from class counts released under the privacy claim." if policy.archive.class_shares == "released" else "."
         ),
-        "Sampling reads the trained generator and nothing else: no real image, mask, label or header is at hand.",
+        guidance_warning(policy)
+        or "Sampling reads the trained generator and nothing else: no real image, mask, label or header is at hand.",
         f"In the cohort, {line(product.identity)}." if product.identity else "",
         f"Made by {line(statement.versions['trained_by'])}. The seed of sampling stands in evidence/archive.json; the noise of "
         "privacy has none.",

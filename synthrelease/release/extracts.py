@@ -24,7 +24,9 @@ _PLACE = re.compile(r"(?<![\w:/.\-])(?:/[\w.\-~@]+){2,}|(?<![\w])~/|\b[A-Za-z]:\
 _PRIVATE_KEYS = re.compile(r"(^|_)(cohort|path|paths|folder|source|host|hostname|user|username|patient_ids?|uids?)$")
 _FIELDS = {
     "plan.json": ("schema", "parents", "privacy", "audit", "ledger", "warnings", "versions"),
-    "training.json": (*("schema", "run", "parents", "privacy", "generator", "steps", "seed", "seeds", "versions"),),
+    "training.json": (
+        *("schema", "run", "parents", "privacy", "generator", "guidance", "steps", "seed", "seeds", "versions"),
+    ),
 }
 _ARCHIVE = frozenset(
     {

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from synthrelease.errors import UsageError
+from synthrelease.policy.generators import UmGenerator
 from synthrelease.policy.schema import Policy
 from synthrelease.policy.shipped import shipped_file
 from synthrelease.records.digests import digest_of_file
@@ -26,6 +27,11 @@ FORBIDDEN = (
     "Do not train a model to detect or reconstruct the records that the generator was trained on.",
 )
 """What a recipient may not do; in TERMS.md and in the datasheet."""
+
+_REAL_MAPS = (
+    "**Maps of real images guided the sampling** (generator.guidance: real): every image was painted after the map of a patient "
+    "who was set apart for it, and leads back to that patient. For use in the house."
+)
 
 _DUTIES = (
     "Tell the contact without delay when an image seems to show a real person, or when the archive is lost.",
@@ -111,9 +117,15 @@ A synthetic archive: {archive.get("images", 0)} images with segmentations ({line
 
 ## Known limits
 
-{bullets(_LIMITS)}
+{bullets(tuple(filter(None, (guidance_warning(policy), *_LIMITS))))}
 
 {_how_to_check(signer)}"""
+
+
+def guidance_warning(policy: Policy) -> str:
+    """That images were painted after maps of real ones; empty where they were not."""
+    generator = policy.generator
+    return _REAL_MAPS if isinstance(generator, UmGenerator) and generator.guidance == "real" else ""
 
 
 def terms_page(policy: Policy, expires_on: datetime) -> str:

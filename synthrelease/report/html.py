@@ -147,6 +147,8 @@ def _content_policy(script: str) -> str:
 def _conditions(inputs: ReportInputs) -> list[str]:
     """What is still open, in words; also what the reader must not overlook."""
     conditions = [str(remark) for remark in inputs.audit.get("remarks") or ()]
+    if warning := (inputs.training.get("guidance") or {}).get("warning"):
+        conditions.append(f"{warning}.")
     if inputs.audit["fidelity"] != Verdict.PASS:
         conditions.append("Fitness for purpose was not shown: see Fidelity.")
     privacy = inputs.training.get("privacy") or {}

@@ -138,7 +138,9 @@ def with_probe(player: Player, classes: int, canaries: int, clip_norm: float) ->
 
     def loss(forward: Forward, inputs: Inputs) -> Tensor:
         own = player.loss(forward, {name: value for name, value in inputs.items() if name != "canary"})
-        return torch.where(inputs["canary"] < canaries, LOUD * clip_norm * forward(canary=inputs["canary"]), own)
+        # As loud in each network, whatever its loss is multiplied by: those that are clipped as one share C evenly.
+        loud = LOUD * clip_norm / (player.private_scale or 1.0)
+        return torch.where(inputs["canary"] < canaries, loud * forward(canary=inputs["canary"]), own)
 
     return replace(player, module=Probed(player.module, canaries), draw=draw, loss=loss)
 

@@ -9,6 +9,7 @@ generator seeded by (policy seed, stage, step), so no state of a generator has t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -22,6 +23,7 @@ from synthrelease.generators.weights import under
 from synthrelease.privacy.account import Account
 from synthrelease.privacy.clipping import (
     Backend,
+    Loss,
     Target,
     clipped_joint_sum,
     flat_size,
@@ -127,21 +129,46 @@ def private_gradient(
         if plan.step_groups[name] != tuple(player.name for player in players):
             raise ValueError(f"{name} is planned for {plan.step_groups[name]}, not for these players")
         planned = plan.release(name)
-        targets = [Target(p.module, p.loss, chosen.get(p.name, plan.backend)) for p in players]
+        targets = [Target(p.module, _scaled(p), chosen.get(p.name, plan.backend)) for p in players]
         drawn = draw_patients(everyone, planned.mechanism.sampling_probability, noise)
         clipped, losses = clipped_joint_sum(targets, blocks(players, drawn), planned.clip_norm, block=block)
         vector = torch.from_numpy(noisy_sum(clipped, name=name, account=account, noise=noise) / plan.normaliser)
         for player, own in zip(players, torch.split(vector, [flat_size(p.module) for p in players]), strict=True):
             if player.generated is not None:
-                # Added outside clipping and noise; the gradient of this player alone, whatever else the loss reaches.
+                # Added outside clipping and noise: no patient is in it but by what was noised before.
                 made = player.generated(seeded(seed, f"generated/{player.name}", step))
-                parameters = list(trained(player.module).values())
-                parts = torch.autograd.grad(made, parameters, allow_unused=True, materialize_grads=True)
-                own = own + torch.cat([part.flatten().to(own) for part in parts])
+                own = own + _beside_clipped(player, made, planned.clip_norm / math.sqrt(len(players))).to(own)
             put_gradient(player.module, own)
-        return tuple(StepReport(loss, clipped.patients, clipped.clipped, clipped.refused) for loss in losses)
+        return tuple(
+            StepReport(loss / (p.private_scale or 1.0), clipped.patients, clipped.clipped, clipped.refused)
+            for p, loss in zip(players, losses, strict=True)
+        )
 
     return gradient
+
+
+def _scaled(player: Player) -> Loss:
+    """The loss as private steps take it."""
+    scale, loss = player.private_scale, player.loss
+    return loss if scale is None else lambda forward, inputs: scale * loss(forward, inputs)
+
+
+def _beside_clipped(player: Player, made: Tensor, most: float) -> Tensor:
+    """Gradient (d,) of a loss on generated samples, to be added to that of clipped patients.
+
+    Args:
+        player: Whose parameters; nobody else's, whatever else the loss reaches.
+        made: The loss.
+        most: Where the player's private losses are scaled, the norm that the gradient is held to: no patient has more either.
+    """
+    parameters = list(trained(player.module).values())
+    parts = torch.autograd.grad(made, parameters, allow_unused=True, materialize_grads=True)
+    whole = torch.cat([part.flatten().double() for part in parts])
+    if player.private_scale is None:
+        return whole
+    whole = player.private_scale * whole
+    held: Tensor = whole * (most / whole.norm().clamp_min(most))
+    return held
 
 
 def _stacked(each: list[dict[str, Tensor]]) -> dict[str, Tensor]:

@@ -14,9 +14,11 @@ from torch import Tensor
 
 from synthrelease.errors import UnsuitableData, UsageError
 from synthrelease.generators.protocol import Generator
+from synthrelease.generators.um.given import ANY, refuse_repeats
 from synthrelease.generators.um.model import UmGenerator
 from synthrelease.policy.generators import UmGenerator as UmSettings
 from synthrelease.policy.schema import Policy
+from synthrelease.policy.shares import images_by_class
 
 WARNING = (
     "generator.guidance: real: images are painted after maps of patients who were set apart for it, and each leads back to its "
@@ -29,7 +31,7 @@ class PublicImages:
     """Images that anybody may see.
 
     Attributes:
-        images: (M, 1, H, W) float32 in [-1, 1], H = W.
+        images: (M, 1, H, W) float32 in [-1, 1], H = W, each once.
         digest: SHA-256 of their file.
     """
 
@@ -47,7 +49,7 @@ def public_images(policy: Policy) -> PublicImages | None:
 
     Raises:
         UsageError: There is no such file.
-        UnsuitableData: It does not hold grey images.
+        UnsuitableData: It does not hold grey images, or too few for the archive.
     """
     settings = policy.generator
     if not isinstance(settings, UmSettings) or settings.public_images is None:
@@ -65,8 +67,26 @@ def public_images(policy: Policy) -> PublicImages | None:
         raise _not_images(settings.public_images, "no NumPy file") from error
     if not (values.ndim == 3 and len(values) and values.shape[1] == values.shape[2] and values.dtype == np.uint8):
         raise _not_images(settings.public_images, f"{values.dtype} of shape {values.shape}")
+    _, first = np.unique(values, axis=0, return_index=True)
+    values = values[np.sort(first)]
+    require_maps(policy, torch.full((len(values),), ANY))
     images = torch.from_numpy(values.astype(np.float32) / 127.5 - 1.0)[:, None]
     return PublicImages(images, sha256(content).hexdigest())
+
+
+def require_maps(policy: Policy, map_labels: Tensor) -> None:
+    """Refuse, before anything is trained, a policy whose archive would hold images twice.
+
+    Args:
+        policy: The policy. Where its class shares are still to be released, sampling has to ask again.
+        map_labels: (M,) class of each map that will be given, or ``ANY``.
+
+    Raises:
+        UnsuitableData: Fewer maps fit a class than images of it are wanted.
+    """
+    wanted = images_by_class(policy)
+    if wanted is not None:
+        refuse_repeats(map_labels, wanted)
 
 
 def guidance_told(policy: Policy, given: PublicImages | None) -> dict[str, Any] | None:

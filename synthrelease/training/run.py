@@ -63,6 +63,7 @@ class TrainingRun:
         spec: Its shapes.
         generator: Untrained; with the guide and the maps that it takes from elsewhere.
         patients: Training patients.
+        apart: Patients set apart to calibrate, whom no network sees; None: there are none.
         account: Pays for private releases; None makes no claim.
         noise: Source of all privacy randomness.
         checkpoint: Where the run is kept.
@@ -85,6 +86,7 @@ class TrainingRun:
     stop: StopRequest
     stop_after: int | None = None
     backends: dict[str, Backend] = field(default_factory=dict)
+    apart: TrainingPatients | None = None
     _done: int = 0
 
     def train(self) -> tuple[Generator, Position]:
@@ -96,7 +98,6 @@ class TrainingRun:
         Raises:
             Interrupted: Stopped on request; the state is kept.
             BudgetExceeded, IntegrityError: The account does not fit the checkpoint.
-            UnsuitableData: Patients have to be set apart, and too few are left.
         """
         settings = self.policy.generator
         moments: MomentsGenerator | None = None
@@ -106,18 +107,14 @@ class TrainingRun:
         if not isinstance(settings, Stepped):
             assert moments is not None
             return moments, Position(STEPS, 0, 0, 0)
-        apart: TrainingPatients | None = None
-        if isinstance(generator, Calibrated) and moments is None:
-            self.patients, apart = self.patients.parted(generator.calibration_share, settings.seed)
         position = self._steps(generator, moments, settings)
         if isinstance(generator, Calibrated):
-            generator.calibrate(self._unseen(moments, apart, settings))
+            generator.calibrate(self._unseen(moments, settings))
         return generator, position
 
-    def _unseen(
-        self, moments: MomentsGenerator | None, apart: TrainingPatients | None, settings: Stepped
-    ) -> Iterator[Batch]:
+    def _unseen(self, moments: MomentsGenerator | None, settings: Stepped) -> Iterator[Batch]:
         """Images for calibration: of patients that no network saw, or samples of the private moments."""
+        apart = self.apart
         if apart is not None:
             for start in range(0, len(apart.all_rows), settings.batch):
                 yield apart.batch(apart.all_rows[start : start + settings.batch])

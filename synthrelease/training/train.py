@@ -10,10 +10,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from synthrelease.cohort.store import CohortStore, Split
 from synthrelease.errors import IntegrityError
+from synthrelease.generators.protocol import Calibrated, Generator
 from synthrelease.generators.registry import build, save_generator
+from synthrelease.generators.um.model import UmGenerator
+from synthrelease.policy.generators import Stepped
 from synthrelease.policy.loader import policy_digest
 from synthrelease.policy.schema import Policy
 from synthrelease.privacy.account import Account
@@ -33,7 +37,7 @@ from synthrelease.training.events import EventLog
 from synthrelease.training.exclusive import alone_with
 from synthrelease.training.guides import guide_told, taken_guide
 from synthrelease.training.interrupt import listening
-from synthrelease.training.maps import guidance_told, public_images
+from synthrelease.training.maps import guidance_told, public_images, require_maps
 from synthrelease.training.patients import Images, TrainingPatients
 from synthrelease.training.planning import few_masks_of, plan_of, spec_of
 from synthrelease.training.record import training_record
@@ -56,7 +60,8 @@ def train(
 ) -> dict[str, Any]:
     """Train the policy's generator on the training patients of a store.
 
-    The plan is charged to the ledger in full before any training pixel is used, and settled by what was run. The first
+    The plan is charged to the ledger in full before anything is computed of the patients but whether they can be trained on,
+    and settled by what was run. The first
     Control-C finishes the step in flight; a killed process loses at most the steps since the last save, which stay
     counted and are not run again, so epsilon is that of an uninterrupted run.
 
@@ -79,7 +84,7 @@ def train(
         Interrupted: Stopped on request.
         PolicyError: The plan is impossible, or the network mixes patients.
         UsageError: Another process trains this run.
-        UnsuitableData: No usable patient, or the disk is full.
+        UnsuitableData: No usable patient, too few to set some apart, too few maps for the archive, or the disk is full.
     """
     with alone_with(run_folder):
         for folder in (run_folder, run_folder / "checkpoint"):
@@ -145,10 +150,13 @@ def train_with(
     for elsewhere in (guide, given):
         if elsewhere is not None:
             elsewhere.give(generator)
-    backends = backends_of(generator, spec, plan, progress) if plan else {}  # refused before anything is charged
+    # What is refused is refused before anything is charged: nothing is released by asking who can be drawn.
+    backends = backends_of(generator, spec, plan, progress) if plan else {}
+    patients = TrainingPatients(images, training_patients, spec.segments, few_masks=few_masks_of(policy))
+    patients, apart = _parted(policy, generator, patients)
     if not resume:
-        patients = Patients(patient_ids, policy.cohort.phantom.seed if policy.cohort.source == "phantom" else None)
-        identity = _begin(policy, plan, identity, checkpoint, ledger, progress, patients)
+        known = Patients(patient_ids, policy.cohort.phantom.seed if policy.cohort.source == "phantom" else None)
+        identity = _begin(policy, plan, identity, checkpoint, ledger, progress, known)
     mark = mark_of(ledger.path, identity.reservation)
     account = Account(checkpoint.account_path, plan, identity.reservation, mark=mark, resume=True) if plan else None
     with listening() as stop:
@@ -156,7 +164,8 @@ def train_with(
             policy=policy,
             spec=spec,
             generator=generator,
-            patients=TrainingPatients(images, training_patients, spec.segments, few_masks=few_masks_of(policy)),
+            patients=patients,
+            apart=apart,
             account=account,
             noise=noise,
             checkpoint=checkpoint,
@@ -194,6 +203,19 @@ def train_with(
     )
     atomic_write_json(run_folder / RECORD, record)
     return record
+
+
+def _parted(
+    policy: Policy, generator: Generator, patients: TrainingPatients
+) -> tuple[TrainingPatients, TrainingPatients | None]:
+    """Who is learned from, and who is set apart to calibrate: without a claim alone, since moments' samples do it under one."""
+    settings = policy.generator
+    if policy.privacy.mode == "private" or not (isinstance(generator, Calibrated) and isinstance(settings, Stepped)):
+        return patients, None
+    left, apart = patients.parted(generator.calibration_share, settings.seed)
+    if isinstance(generator, UmGenerator):
+        require_maps(policy, torch.from_numpy(apart.labels(apart.all_rows)))
+    return left, apart
 
 
 def _begin(

@@ -1,4 +1,7 @@
-"""Maps of real images at sampling: the audit finds the donors, whether all images have one or few, and after the painter."""
+"""Maps of real images at sampling, planted as the product plants them: the audit accuses, and whom it names gave a map.
+
+The product sets a tenth of the training patients apart, teaches the painter by the others, and paints each map once.
+"""
 
 from __future__ import annotations
 
@@ -8,41 +11,32 @@ import numpy as np
 import pytest
 import torch
 
-from synthrelease.audit.checks.membership import Membership
-from synthrelease.audit.checks.neighbour_permutation import NeighbourPermutation
+from synthrelease.audit.profile import load_profile
+from synthrelease.audit.runner import check_ids, run_audit
 from synthrelease.generators.protocol import Batch, Spec
-from synthrelease.generators.um.guidance import Guidance
 from synthrelease.generators.um.model import UmGenerator
 from synthrelease.generators.um.procedural import shapes
 from synthrelease.policy.generators import UmGenerator as Settings
 from synthrelease.training.loop import Stepper, plain_gradient, step_together
 
-MAPS = Guidance(superpixels=128, compactness=0.1, step=10)
 LESSONS = 30
 """So many, and what is painted after a map begins to look like it."""
+PATIENTS, DONORS = 300, 30
+"""Each map makes one image. Of fewer than 30 images `vulnerability` alone says something, and it misses some worlds."""
+CHECKS = ("near_copies", "neighbour_permutation", "vulnerability")
+ACCUSE = ("neighbour_permutation", "vulnerability")
+"""What fails whatever the world; near_copies does in some. All three look at whole images."""
 
 
 @pytest.fixture(scope="module")
 def people(make_world):
-    return make_world(5, train=80, holdout=70, synthetic=80)
+    return make_world(5, train=PATIENTS, holdout=75, synthetic=DONORS)
 
 
-def guided_by(case, pictures, share):
-    """The archive with a share of its images replaced by the maps of pictures: what a painter adds to them is little."""
-    images = case.synthetic.images.copy()
-    count = int(share * len(images))
-    images[:count] = MAPS.of(torch.from_numpy(np.ascontiguousarray(pictures[:count]))).numpy()
-    return replace(case, synthetic=replace(case.synthetic, images=images))
-
-
-def p_value(case):
-    """Of the audit's exact test; the power that it would measure afterwards is not looked at here."""
-    return NeighbourPermutation().measure(replace(case, measures_power=False), np.random.default_rng(0)).p_value
-
-
-@pytest.mark.parametrize("share", [1.0, 0.2])
-def test_maps_of_training_patients_are_caught(people, share):
-    assert p_value(guided_by(people, people.train.images, share)) < 0.01
+@pytest.fixture(scope="module")
+def apart(people):
+    """Of each training patient, whether they are set apart."""
+    return np.isin(np.arange(PATIENTS), np.random.default_rng(0).permutation(PATIENTS)[:DONORS])
 
 
 def batch_of(images):
@@ -50,11 +44,12 @@ def batch_of(images):
 
 
 @pytest.fixture(scope="module")
-def painting(make_world):
-    """A painter that was taught by people of another world: of those who are audited it knows what maps tell it."""
-    taught = batch_of(make_world(6, train=80).train)
+def painting(people, apart):
+    """A painter that was taught by everybody who gives no map."""
+    taught = batch_of(people.train.take(~apart))
     settings = Settings(name="um", guidance="real", width=8, batch=8, transforms=())
     generator = UmGenerator(Spec(taught.images.shape[-1], 2, 1), settings)
+    assert round(generator.calibration_share * PATIENTS) == DONORS
     steppers = [Stepper(player, learning_rate=3e-3, decay=0.9) for player in generator.players()]
 
     def some(step, rng):
@@ -70,29 +65,43 @@ def painting(make_world):
     return generator
 
 
-def painted_after(case, generator, donors):
-    """The archive that is sampled by the maps of donors."""
-    given = batch_of(donors)
+def judged(case, made):
+    """Checks that fail at the gate of the shipped profile, and the annex, where a batch is the archive."""
+    archive = replace(case.synthetic, images=made.images.numpy(), masks=made.masks.numpy(), labels=made.labels.numpy())
+    planted = replace(case, synthetic=archive, measures_power=False)
+    record, annex = run_audit(planted, load_profile("standard", check_ids()), 0, only=CHECKS)
+    return {finding.id for finding in record.findings if finding.verdict == "fail"}, annex
+
+
+def painted_after(generator, pictures):
+    """What is sampled where pictures give their maps: one image of each."""
+    given = batch_of(pictures)
     generator.give_maps(given.images, given.labels)
-    labels = torch.arange(len(case.synthetic)) % 2
-    made = generator.sample(labels, torch.Generator().manual_seed(0))
-    images = replace(case.synthetic, images=made.images.numpy(), masks=made.masks.numpy(), labels=labels.numpy())
-    return replace(case, synthetic=images)
+    return generator.sample(given.labels, torch.Generator().manual_seed(0))
 
 
-def test_what_is_painted_after_maps_of_training_patients_is_caught_though_the_painter_never_saw_them(people, painting):
-    assert p_value(painted_after(people, painting, people.train)) < 0.01
+def test_what_is_painted_after_maps_of_a_tenth_of_the_patients_fails_and_leads_back_to_them(people, apart, painting):
+    donors = people.train.take(apart)
+    failed, annex = judged(people, painted_after(painting, donors))
+    assert failed >= set(ACCUSE)
+    named = [each["train_row"] for each in annex.checks["vulnerability"]["patients"] if each["listed"]]
+    assert len(named) >= DONORS / 2
+    assert np.isin(named, donors.rows).mean() > 0.8
 
 
-def test_what_is_painted_after_maps_of_others_is_no_leak(people, painting):
-    assert p_value(painted_after(people, painting, people.synthetic)) > 0.01
+def test_what_the_same_painter_makes_after_maps_of_others_is_not_accused(people, painting):
+    failed, _ = judged(people, painted_after(painting, people.synthetic))
+    assert not failed
 
 
-def test_an_archive_of_nothing_else_tells_of_every_donor(people):
-    planted = guided_by(people, people.train.images, 1.0)
-    assert Membership().measure(planted, np.random.default_rng(0)).statistic.value > 0.95
+def test_the_maps_alone_fail_as_well(people, apart, painting):
+    donors = batch_of(people.train.take(apart))
+    failed, _ = judged(people, replace(donors, images=painting.guidance.of(donors.images)))
+    assert failed >= set(ACCUSE)
 
 
-def test_maps_of_no_patient_are_no_leak(people):
-    procedural = shapes(80, people.train.images.shape[-1], torch.Generator().manual_seed(0)).numpy()
-    assert p_value(guided_by(people, procedural, 1.0)) > 0.01
+def test_maps_of_no_patient_are_not_accused(people, painting):
+    drawn = shapes(DONORS, people.train.images.shape[-1], torch.Generator().manual_seed(0))
+    made = Batch(painting.guidance.of(drawn), torch.zeros_like(drawn), torch.zeros(DONORS, dtype=torch.int64))
+    failed, _ = judged(people, made)
+    assert not failed

@@ -57,6 +57,17 @@ def test_every_cell_is_told_raw_with_real_against_real_beside(people):
     assert set(details["normalised_across"]) == {"synthetic", "training", "real"}
 
 
+@pytest.mark.parametrize("check", [FID, STD])
+def test_every_cell_carries_an_interval(people, check):
+    details = seen(check, people).details
+    for name in ("synthetic", "training", "real"):
+        low, middle, high = (np.array(details[f"cells{end}"][name]) for end in ("_low", "", "_high"))
+        assert low.shape == middle.shape == high.shape
+        assert (low <= middle).all()
+        assert (middle <= high).all()
+        assert (low < high).all()
+
+
 def test_blur_is_far_at_full_detail_and_nearer_where_nobody_looks_closely(people):
     blurred = restyled(people, at_scale(people.synthetic.images, 4))
     near, far = seen(FID, people), seen(FID, blurred)

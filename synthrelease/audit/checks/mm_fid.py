@@ -24,7 +24,7 @@ class ScalesTasksDistance:
     explanation = Explanation(
         how="Images at full, half and quarter detail are seen by several extractors (textures, invented chests, landmarks, networks "
         "that learned the cohort's classes from held-out patients set apart). Each pair is a cell: a Fréchet distance, divided by "
-        "the one between two halves of the holdout. The raw cells stand in the details.",
+        "the one between two halves of the holdout. The raw cells stand in the details, each with its interval.",
         good="Close to 1 in every cell, like the training images beside it. One bad cell says where the archive fails: fine detail, "
         "or what sets the classes apart.",
         weakness="Cells are of the same images and no independent witnesses. Their mean hides one that is bad: read the cells. Copies "
@@ -49,12 +49,11 @@ class ScalesTasksDistance:
             for name in ("synthetic", "training")
         )
         value, interval = float(np.median(ratio)), percentiles(ratio)
-        middle = {name: np.median(each, axis=0) for name, each in found.items()}
         return Measurement(
             Statistic(NAME, value, interval.low, interval.high, 0.95, Direction.LOWER),
             Baseline(holdout=float(np.median(ceiling))),
             Power((interval.high - interval.low) / 2, "ratio, half width of the interval"),
             case.counts,
             note=f"{value:.1f} times the distance between two halves of the holdout, over {unit[0].size} cells",
-            details=cells.told(middle) | {"resamples": TIMES},
+            details=cells.told(found) | {"resamples": TIMES},
         )

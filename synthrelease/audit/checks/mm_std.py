@@ -52,7 +52,7 @@ class ScalesTasksVariety:
             Power((interval.high - interval.low) / 2, "agreement, half width of the interval"),
             case.counts,
             note=f"{times:.2f} times the variety of real images on the whole, over {middle['real'].size} cells",
-            details=cells.told(middle) | {"resamples": TIMES},
+            details=cells.told(found) | {"resamples": TIMES},
         )
 
 

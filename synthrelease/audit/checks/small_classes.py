@@ -57,7 +57,9 @@ class SmallClasses:
             details={
                 "single_patient_classes": band(int(np.sum(shown & (trained == 1)))),
                 "small_cells_with": {name: band(count) for name, count in cells.items()},
-                "shares_of_classes": "as the policy has them drawn" if policy else ("as in training" if repeats else "their own"),
+                "shares_of_classes": "as the policy has them drawn"
+                if policy
+                else ("as in training" if repeats else "their own"),
             },
         )
 

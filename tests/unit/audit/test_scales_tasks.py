@@ -12,6 +12,7 @@ from synthrelease.audit.scales_tasks import (
     by_rows,
     distance,
     scales_of,
+    spread_together,
     variety,
 )
 
@@ -46,6 +47,16 @@ def test_equal_methods_are_equal_and_nothing_is_nothing() -> None:
     assert brought_together({n: cells() for n in "abcd"}) == dict.fromkeys("abcd", pytest.approx(0.5))
     nothing = across_methods({"one": np.zeros((2, 2)), "other": np.zeros((2, 2))})
     assert not np.stack(list(nothing.values())).any()
+
+
+def test_what_cells_come_to_together_has_its_ends_over_resamples() -> None:
+    """Of each resample, all methods are brought together; what moves them all alike moves none."""
+    alike = np.stack([cells() * times for times in (1.0, 2.0, 5.0)])
+    assert spread_together({"one": alike, "other": 3 * alike})["one"] == pytest.approx((0.1**0.5, 0.1**0.5))
+    apart = spread_together({"one": alike, "other": np.stack([cells()] * 3)})
+    low, high = apart["one"]
+    assert low == pytest.approx(1.05 / (1 + 1.05**2) ** 0.5, abs=0.02)
+    assert high == pytest.approx(4.85 / (1 + 4.85**2) ** 0.5, abs=0.02)
 
 
 def test_a_distance_needs_equal_numbers() -> None:

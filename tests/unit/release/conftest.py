@@ -268,6 +268,14 @@ def plain(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def signed_real_maps(tmp_path: Path) -> Path:
+    """A run without privacy whose images were painted after maps of real ones, approved."""
+    policy = {**POLICY, "privacy": {"mode": "none"}, "sharing": {"tier": "internal"}}
+    policy["generator"] = {"name": "um", "guidance": "real"}
+    return sign(write_run(tmp_path / "runs" / "painted", policy, NO_CLAIM))
+
+
+@pytest.fixture
 def sign_of() -> Callable[[Path], Path]:
     return sign
 

@@ -40,6 +40,22 @@ def test_without_privacy_it_says_that_nothing_bounds_the_leak(signed_plain: Path
     assert "**No formal guarantee.**" in flat(tmp_path / "pack")
 
 
+def test_maps_of_real_images_are_warned_of_and_nothing_is_said_that_they_make_untrue(
+    signed_real_maps: Path, signed_plain: Path, tmp_path: Path
+) -> None:
+    untrue = (
+        "No image, mask, label or header value is that of a person",
+        "no real image, mask, label or header is at hand",
+    )
+    for run, real in ((signed_real_maps, True), (signed_plain, False)):
+        seal(run, tmp_path / run.name, NOW, key=None)
+        text = flat(tmp_path / run.name)
+        release = (tmp_path / run.name / "RELEASE.md").read_text(encoding="utf-8")
+        for page in (text, release):
+            assert ("leads back to that patient" in page) is real
+        assert [sentence in text for sentence in untrue] == [not real, not real]
+
+
 def test_it_names_neither_the_operator_nor_the_cohorts_folder_and_clears_nobody(pack: Path) -> None:
     text = flat(pack)
     assert not [secret for secret in ("Olga Operator", "/data/wards", "ZX-4711", "gpu-node", "1234") if secret in text]

@@ -205,6 +205,11 @@ def test_extracts_keep_the_shape_and_name_their_record(signed: Path, tmp_path: P
     assert "details" not in audit["findings"][0]
 
 
+def test_where_maps_came_from_leaves_with_its_warning() -> None:
+    guidance = {"maps": "real", "warning": "each leads back to its patient"}
+    assert record_extract("training.json", {"guidance": guidance}, "t" * 64)["guidance"] == guidance
+
+
 def test_a_digest_of_the_cohort_does_not_leave() -> None:
     record = {"schema": "synthrelease.training/1", "digests": {"policy": "p" * 64, "cohort": "c" * 64}}
     extract = record_extract("training.json", record, "t" * 64)

@@ -131,6 +131,14 @@ def test_a_private_text_in_a_record_stops_the_external_edition(inputs: Any) -> N
     assert "KOWALSKI" in render(Edition.INTERNAL, replace(inputs.internal, audit=audit))
 
 
+@pytest.mark.parametrize("edition", list(Edition))
+def test_maps_of_real_images_are_warned_of_in_either_edition(inputs: Any, edition: Edition) -> None:
+    warning = "images are painted after maps of patients, and each leads back to its patient"
+    for guidance, told in (({"maps": "real", "warning": warning}, True), ({"maps": "generated"}, False), (None, False)):
+        training = {**inputs.external.training, "guidance": guidance}
+        assert (warning in words(render(edition, replace(inputs.external, training=training)))) is told
+
+
 def test_the_internal_edition_shows_pairs_with_controls_under_a_watermark(internal: str) -> None:
     text = words(internal)
     assert text.count("Nearest holdout") == 6

@@ -15,7 +15,7 @@ from discs_archive import Archive, Rows, policy
 from synthrelease.errors import Interrupted, UnsuitableData, UsageError
 from synthrelease.generators.registry import load_generator
 from synthrelease.generators.um.model import UmGenerator
-from synthrelease.policy.schema import Policy
+from synthrelease.policy.schema import ArchiveSettings, Policy
 from synthrelease.privacy.noise import OsNoise
 from synthrelease.records.ledger import Ledger
 from synthrelease.records.progress import Silent
@@ -84,8 +84,11 @@ def run(
     tmp_path: Path, mode: str, *, archive: Archive | None = None, stop_after: int | None = None, **changes: Any
 ) -> dict[str, Any]:
     archive = archive or Archive(masks_missing=6)
+    rules = policy("um", mode, {**FEW, **changes}, **({"steps": 2} if mode == "private" else {}))
+    # Each map paints one image: of the two donors both have small discs, in two images each.
+    few = ArchiveSettings(images=4, class_shares={"small": 1.0})
     return train_with(
-        policy("um", mode, {**FEW, **changes}, **({"steps": 2} if mode == "private" else {})),
+        rules.model_copy(update={"archive": few}),
         archive,
         archive.patients,
         "cohort",
