@@ -119,7 +119,7 @@ def test_the_ledger_holds_reservation_then_spending(train: Train, ledger: Ledger
     record = train(policy("diffusion", "private"))
     assert [entry.event for entry in ledger.entries()] == [Event.COHORT_REGISTERED, Event.RESERVED, Event.SPENT]
     assert composed_epsilon(ledger, 1e-3) == pytest.approx(record["privacy"]["epsilon"])
-    assert set(record["digests"]) == {"policy", "generator"}  # nothing of the cohort, nothing of the ledger
+    assert set(record["digests"]) == {"policy", "generator", "sums"}  # nothing of the cohort, nothing of the ledger
 
 
 def test_stopping_anywhere_and_resuming_gives_the_same_epsilon_and_one_charge(train: Train, ledger: Ledger) -> None:
