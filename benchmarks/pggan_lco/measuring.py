@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.pggan_lco import before
-from benchmarks.pggan_lco.judging import Holdout, Judge, Share, labelled, nearest, shares, spread
+from benchmarks.pggan_lco.judging import PANEL, Holdout, Judge, Share, labelled, nearest, shares, spread
 from benchmarks.pggan_lco.runs import Note, Trained, case_of, trained
 from benchmarks.pggan_lco.ways import UNSTOPPED, Made, Maker, asked_for, knows_nothing
 from synthrelease.audit.case import AuditCase
@@ -186,6 +186,7 @@ def measured(trained: Trained, *, quick: bool, note: Note) -> tuple[dict[str, An
         "epsilon": trained.training["privacy"].get("epsilon"),
         "delta": trained.training["privacy"].get("delta"),
         "training_cpu_minutes": trained.minutes,
+        "judge_networks": PANEL,
         "judge_cpu_seconds": bench.judge_seconds,
         "classes": list(bench.names),
         "thresholds": {key: tensor.tolist() for key, tensor in thresholds.tensors().items()},

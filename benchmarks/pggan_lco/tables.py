@@ -20,6 +20,12 @@ WAYS = {
 }
 
 
+def _panel(figures: Mapping[str, Any]) -> str:
+    """Who judges; older figures have a single network's word."""
+    networks = figures.get("judge_networks", 1)
+    return "a network" if networks == 1 else f"a panel of {networks} networks"
+
+
 def lines(title: str, figures: Mapping[str, Any]) -> list[str]:
     """The section of one run."""
     epsilon = figures["epsilon"]
@@ -31,9 +37,9 @@ def lines(title: str, figures: Mapping[str, Any]) -> list[str]:
         f"Trained in {figures['training_cpu_minutes']:.1f} CPU minutes. Latent class optimisation gives "
         f"{figures['accepted_per_second_core']:.2g} accepted images a second and core "
         f"({figures['ways']['lco']['calls']:.1f} calls of the generator an image).",
-        "The judge is another architecture, trained on patients that neither generator nor guide saw; its accuracy on further "
-        "patients is the first row. A hit is an image in which it sees the class that was asked for; the mean over classes "
-        "counts each class alike, also where a way has few images of it or none.",
+        f"The judge is {_panel(figures)} of another architecture, trained on patients that neither generator nor guide saw; its "
+        "accuracy on further patients is the first row. A hit is an image in which it sees the class that was asked for; the "
+        "mean over classes counts each class alike, also where a way has few images of it or none.",
     ]
     if apart:
         out.append(f"The guide was not seen to tell {', '.join(apart)} from the rest on images that it had not seen.")
