@@ -22,6 +22,7 @@ def command(policies: tuple[str, ...], schema: bool, resolved: bool, as_json: bo
     """
     import json
 
+    from synthrelease.cohort.masking import require_absent_findings
     from synthrelease.dicom.release.settings import require_writable
     from synthrelease.errors import PolicyError, UsageError
     from synthrelease.policy.loader import load_policy, policy_digest
@@ -47,7 +48,8 @@ def command(policies: tuple[str, ...], schema: bool, resolved: bool, as_json: bo
             continue
         try:
             require_writable(policy)
-        except UsageError as error:
+            require_absent_findings(policy.cohort)
+        except (PolicyError, UsageError) as error:
             problems.append(f"{name}: {error.message}")
             worst = error.exit_code
             continue

@@ -86,7 +86,7 @@ def require_maps(policy: Policy, map_labels: Tensor) -> None:
     """
     wanted = images_by_class(policy)
     if wanted is not None:
-        refuse_repeats(map_labels, wanted)
+        refuse_repeats(map_labels, wanted, policy.cohort.classes)
 
 
 def guidance_told(policy: Policy, given: PublicImages | None) -> dict[str, Any] | None:

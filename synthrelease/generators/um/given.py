@@ -18,7 +18,7 @@ ANY = -1
 """The class of a map that stands for every class."""
 
 
-def refuse_repeats(map_labels: Tensor, wanted: Sequence[int]) -> None:
+def refuse_repeats(map_labels: Tensor, wanted: Sequence[int], names: Sequence[str] = ()) -> None:
     """Refuse to make so many images where some would be copies of others.
 
     How many maps there are stands in no message: of patients set apart it is private.
@@ -26,20 +26,21 @@ def refuse_repeats(map_labels: Tensor, wanted: Sequence[int]) -> None:
     Args:
         map_labels: (M,) class of each map, or ``ANY``.
         wanted: Images of each class, in the order of the classes.
+        names: Of the classes; empty: numbers are told.
 
     Raises:
         UnsuitableData: Fewer maps fit a class than images of it are wanted.
     """
     for label, images in enumerate(wanted):
-        maps = int(_fit(map_labels, label).sum())
+        maps, name = int(_fit(map_labels, label).sum()), names[label] if names else label
         if images and not maps:
             raise UnsuitableData(
-                f"no map was given for class {label}",
+                f"no map was given for class {name}",
                 fix="Give maps of every class, or use generator.guidance: generated.",
             )
         if images > maps:
             raise UnsuitableData(
-                f"{images} images of class {label} are wanted, and fewer maps fit it: one map of one class gives one image, so "
+                f"{images} images of class {name} are wanted, and fewer maps fit it: one map of one class gives one image, so "
                 "that some would be copies",
                 fix="Lower archive.images, give more maps, or use generator.guidance: generated, which makes as many as are "
                 "needed.",
