@@ -72,7 +72,7 @@ def test_a_cohort_without_usable_images_is_refused_before_it_is_charged_whatever
 
 def test_a_class_without_a_donor_is_refused_before_anything_is_trained(tmp_path: Path) -> None:
     """Of 24 patients two are set apart, both with small discs."""
-    with pytest.raises(UnsuitableData, match="no map was given for class 1"):
+    with pytest.raises(UnsuitableData, match="no map was given for class large"):
         train(tmp_path, rules("none", guidance="real"), Archive())
     assert untouched(tmp_path)
 
@@ -87,20 +87,20 @@ def test_a_class_that_nobody_asks_for_needs_no_donor(tmp_path: Path) -> None:
 
 def test_fewer_donors_of_a_class_than_images_are_refused_and_not_told_by_number(tmp_path: Path) -> None:
     small = {"images": 5, "class_shares": {"small": 1.0}}
-    with pytest.raises(UnsuitableData, match="5 images of class 0 are wanted, and fewer maps fit it") as raised:
+    with pytest.raises(UnsuitableData, match="5 images of class small are wanted, and fewer maps fit it") as raised:
         train(tmp_path, rules("none", small, guidance="real"), Archive())
     assert "4" not in f"{raised.value} {raised.value.fix}"
     assert untouched(tmp_path)
 
 
 def test_fewer_public_images_than_a_class_has_images_are_refused_before_the_run_is_charged(tmp_path: Path) -> None:
-    with pytest.raises(UnsuitableData, match="6 images of class 0 are wanted"):
+    with pytest.raises(UnsuitableData, match="6 images of class small are wanted"):
         train(tmp_path, rules("private", {"images": 12}, **atlas(tmp_path, 5)), Archive())
     assert untouched(tmp_path)
 
 
 def test_a_public_image_that_is_given_twice_counts_once(tmp_path: Path) -> None:
-    with pytest.raises(UnsuitableData, match="6 images of class 0 are wanted"):
+    with pytest.raises(UnsuitableData, match="6 images of class small are wanted"):
         train(tmp_path, rules("private", {"images": 12}, **atlas(tmp_path, 5, repeated=4)), Archive())
     record = train(tmp_path, rules("none", {"images": 10}, **atlas(tmp_path, 5, repeated=4)), Archive())
     assert record["guidance"]["public_images"]["number"] == 5
