@@ -17,7 +17,7 @@ from synthrelease.audit.case import AuditCase
 from synthrelease.audit.checks import CHECKS
 from synthrelease.audit.duplicates import set_aside_duplicates
 from synthrelease.audit.intervals import holm
-from synthrelease.audit.measurement import stream
+from synthrelease.audit.measurement import Measurement, stream
 
 Result = Mapping[str, Any]
 
@@ -54,14 +54,18 @@ def alarm_again(name: str, number: int, check: str, before: Result) -> dict[str,
         The same, and under ``anew`` the check.
     """
     began = time.process_time()
-    case = source(name).world(SMALL, number, style_of(number))
-    made = {f.name: getattr(case, f.name) for f in fields(AuditCase) if f.init}
-    asked = next(each for each in CHECKS if each.id == check)
-    alone = set_aside_duplicates(Unplanted(**made | {"measures_power": False}))
-    measured = asked.measure(alone, stream(asked, number))
+    measured = measured_alone(name, number, check)
     p_value = None if measured.unable else measured.p_value
     seconds = time.process_time() - began
     return joined(before, check, p_value, able=measured.statistic.value is not None) | {"seconds": seconds}
+
+
+def measured_alone(name: str, number: int, check: str) -> Measurement:
+    """What one check says of an innocent world of a source."""
+    case = source(name).world(SMALL, number, style_of(number))
+    made = {f.name: getattr(case, f.name) for f in fields(AuditCase) if f.init}
+    asked = next(each for each in CHECKS if each.id == check)
+    return asked.measure(set_aside_duplicates(Unplanted(**made | {"measures_power": False})), stream(asked, number))
 
 
 def joined(before: Result, check: str, p_value: float | None, *, able: bool) -> dict[str, Any]:

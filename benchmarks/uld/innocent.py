@@ -8,16 +8,12 @@ overlap and tell less than their number.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import fields
 from typing import Any
 
-from benchmarks.audit_power.gate import Unplanted, style_of
-from benchmarks.audit_power.worlds import SMALL, source
+from benchmarks.audit_power.again import measured_alone
+from benchmarks.audit_power.gate import style_of
+from benchmarks.audit_power.worlds import SMALL
 from benchmarks.uld.reference import goal
-from synthrelease.audit.case import AuditCase
-from synthrelease.audit.checks import CHECKS
-from synthrelease.audit.duplicates import set_aside_duplicates
-from synthrelease.audit.measurement import stream
 from synthrelease.errors import UnsuitableData
 from synthrelease.records.proportions import wilson
 
@@ -58,10 +54,7 @@ def measure(*, quick: bool, short: bool, note: Callable[[str], None]) -> dict[st
 
 def p_of(name: str, number: int) -> float | None:
     """The check's p-value of one world; None: it could say nothing."""
-    case = source(name).world(SMALL, number, style_of(number))
-    made = {field.name: getattr(case, field.name) for field in fields(AuditCase) if field.init}
-    check = next(each for each in CHECKS if each.id == CHECK)
-    measured = check.measure(set_aside_duplicates(Unplanted(**made | {"measures_power": False})), stream(check, number))
+    measured = measured_alone(name, number, CHECK)
     return None if measured.unable else measured.p_value
 
 

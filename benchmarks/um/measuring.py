@@ -16,7 +16,7 @@ from benchmarks.um.segmenter import fitted
 from benchmarks.um.training import train
 from benchmarks.um.ways import MaskGuided, settings
 from synthrelease.audit.images import ImageSet
-from synthrelease.audit.scales_tasks import Spread, brought_together, spread_together
+from synthrelease.audit.scales_tasks import brought_together, cells_told, spread_together
 from synthrelease.audit.task_cells import cells_of
 from synthrelease.features.extractors import DEFAULT
 from synthrelease.generators.protocol import Batch, Spec
@@ -168,13 +168,11 @@ def scales_tasks(sides: Sides, made: Mapping[str, Batch]) -> dict[str, Any]:
 
 def _told(draws: Mapping[str, Array], together: str) -> dict[str, Any]:
     """Cells (resamples, tasks, scales) by whom they are of, in the middle and at the ends; and what they come to together."""
-    spread = {name: Spread.of(each) for name, each in draws.items()}
+    told, middle = cells_told(draws)
     ends = spread_together(draws)
     return {
-        "cells": {name: own.middle.tolist() for name, own in spread.items()},
-        "cells_low": {name: own.low.tolist() for name, own in spread.items()},
-        "cells_high": {name: own.high.tolist() for name, own in spread.items()},
-        together: brought_together({name: own.middle for name, own in spread.items()}),
+        **told,
+        together: brought_together(middle),
         f"{together}_low": {name: low for name, (low, _) in ends.items()},
         f"{together}_high": {name: high for name, (_, high) in ends.items()},
     }

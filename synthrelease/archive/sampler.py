@@ -13,6 +13,7 @@ from synthrelease.archive.samples import Cells, SampleBatch, Samples, shard_size
 from synthrelease.dicom.release.notes import Note
 from synthrelease.errors import UnsuitableData, UsageError
 from synthrelease.generators.protocol import Generator, Ranked, Stocked
+from synthrelease.generators.ranks import ranks_of
 from synthrelease.policy.shares import patients_by_class
 from synthrelease.records.digests import digest_of
 
@@ -93,20 +94,6 @@ def generated_samples(
 
     drawn = hashlib.sha256(labels.tobytes()).hexdigest()
     return Samples(digest_of(["generated 1", edition, seed, size, drawn]), draw)
-
-
-def ranks_of(labels: npt.NDArray[np.integer], images_per_patient: int) -> npt.NDArray[np.int64]:
-    """How many patients of an image's class come before its own, for each image of an archive (n,).
-
-    >>> ranks_of(np.array([0, 0, 1, 0, 0, 0]), 2).tolist()
-    [0, 0, 0, 1, 2, 2]
-    """
-    patients = np.arange(len(labels)) // images_per_patient
-    ranks = np.zeros(len(labels), dtype=np.int64)
-    for label in np.unique(labels):
-        own = labels == label
-        ranks[own] = np.unique(patients[own], return_inverse=True)[1]
-    return ranks
 
 
 def note_cells(told: Mapping[str, torch.Tensor], notes: Sequence[Note]) -> Cells:

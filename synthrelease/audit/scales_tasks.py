@@ -20,7 +20,7 @@ Source: Xing, Papanastasiou, Walsh, Yang, IEEE TMI 2023; that cells are normalis
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -95,6 +95,24 @@ class Spread(NamedTuple):
         [[40.0, 41.0], [2.0, 3.0], [78.0, 79.0]]
         """
         return cls(*np.quantile(draws, (0.5, 0.025, 0.975), axis=0))
+
+
+def cells_told(draws: Mapping[str, Array]) -> tuple[dict[str, Any], dict[str, Array]]:
+    """Cells by whom they are of, over resamples.
+
+    Args:
+        draws: (resamples, tasks, scales) by whom they are of.
+
+    Returns:
+        ``cells``, ``cells_low`` and ``cells_high`` as JSON values, and the middle ones (tasks, scales).
+    """
+    spread = {name: Spread.of(each) for name, each in draws.items()}
+    told = {
+        "cells": {name: own.middle.tolist() for name, own in spread.items()},
+        "cells_low": {name: own.low.tolist() for name, own in spread.items()},
+        "cells_high": {name: own.high.tolist() for name, own in spread.items()},
+    }
+    return told, {name: own.middle for name, own in spread.items()}
 
 
 def across_methods(cells: Mapping[str, Array]) -> dict[str, Array]:

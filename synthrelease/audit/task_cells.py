@@ -17,7 +17,15 @@ import numpy.typing as npt
 from synthrelease.audit.fidelity import Halves, Roles, drawn
 from synthrelease.audit.images import ImageSet
 from synthrelease.audit.networks import fit_label_features
-from synthrelease.audit.scales_tasks import Features, Spread, at_scale, brought_together, distance, scales_of, variety
+from synthrelease.audit.scales_tasks import (
+    Features,
+    at_scale,
+    brought_together,
+    cells_told,
+    distance,
+    scales_of,
+    variety,
+)
 from synthrelease.errors import UnsuitableData
 from synthrelease.features.embedding import Reduction
 from synthrelease.features.extractors import ExtractorChoice, ExtractorName
@@ -78,14 +86,12 @@ class Cells:
         Args:
             draws: (times, tasks, scales) by whom it is of.
         """
-        spread = {name: Spread.of(each) for name, each in draws.items()}
+        told, middle = cells_told(draws)
         return {
             "tasks": list(self.tasks),
             "scales": list(self.scales),
-            "cells": {name: own.middle.tolist() for name, own in spread.items()},
-            "cells_low": {name: own.low.tolist() for name, own in spread.items()},
-            "cells_high": {name: own.high.tolist() for name, own in spread.items()},
-            "normalised_across": brought_together({name: own.middle for name, own in spread.items()}),
+            **told,
+            "normalised_across": brought_together(middle),
             "left_out": dict(self.left_out),
         }
 

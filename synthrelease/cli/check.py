@@ -22,8 +22,7 @@ def command(policies: tuple[str, ...], schema: bool, resolved: bool, as_json: bo
     """
     import json
 
-    from synthrelease.cohort.masking import require_absent_findings
-    from synthrelease.dicom.release.settings import require_writable
+    from synthrelease.dicom.release.settings import require_possible
     from synthrelease.errors import PolicyError, UsageError
     from synthrelease.policy.loader import load_policy, policy_digest
     from synthrelease.policy.loader import resolved as spelled_out
@@ -47,8 +46,7 @@ def command(policies: tuple[str, ...], schema: bool, resolved: bool, as_json: bo
             worst = error.exit_code
             continue
         try:
-            require_writable(policy)
-            require_absent_findings(policy.cohort)
+            require_possible(policy)
         except (PolicyError, UsageError) as error:
             problems.append(f"{name}: {error.message}")
             worst = error.exit_code

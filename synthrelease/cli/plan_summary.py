@@ -41,8 +41,7 @@ def plan_answer(
     cross_check: bool = False,
 ) -> int:
     """Print what a run would do; 5 when the ledger would refuse it. Reads the policy and the ledger, no pixel."""
-    from synthrelease.cohort.masking import require_absent_findings
-    from synthrelease.dicom.release.settings import require_writable
+    from synthrelease.dicom.release.settings import require_possible
     from synthrelease.policy.loader import load_policy, policy_digest
     from synthrelease.policy.shipped import shipped_file
     from synthrelease.privacy.forecast import forecast
@@ -51,8 +50,7 @@ def plan_answer(
 
     path = shipped_file("policies", policy_name)
     policy = load_policy(path, cohort)
-    require_writable(policy)
-    require_absent_findings(policy.cohort)
+    require_possible(policy)
     digest = policy_digest(policy)
     answer = Answer([f"Plan for {path.name} (digest {digest[:12]}); nothing was trained or written"])
     answer.values |= {"policy": path.name, "digest": digest}

@@ -15,7 +15,6 @@ from synthrelease.cohort.types import BoolArray
 from synthrelease.cohort.volumes import cut, open_volume
 from synthrelease.dicom.mask_reading import SegmentMask, Target, open_segmentation
 from synthrelease.dicom.segments import FINDING, LESION, segment
-from synthrelease.errors import PolicyError
 from synthrelease.policy.schema import CohortSettings
 from synthrelease.records.refusals import Reason, Refusal
 
@@ -124,17 +123,3 @@ def masks_without_file(
         return Reason.NO_MASK
     notes[NOTE_UNMARKED] += 1
     return np.zeros((len(settings.segments), *shape), dtype=np.bool_)
-
-
-def require_absent_findings(settings: CohortSettings) -> None:
-    """A class may lack findings. That nobody outlined an organ does not mean that the patient has none.
-
-    Raises:
-        PolicyError: A class is told to be unmarked where a segment is an organ.
-    """
-    organ = next((name for name in settings.segments if segment(name).category != FINDING), None)
-    if settings.unmarked_classes and organ is not None:
-        raise PolicyError(
-            f"cohort.unmarked_classes: an image without a mask file cannot be taken to lack '{organ}', which is no finding",
-            fix="Leave the classes out and give the masks of their images, or take the organ out of cohort.segments.",
-        )

@@ -10,11 +10,11 @@ from pydicom.datadict import tag_for_keyword
 from synthrelease.cohort.dicom_folder import DicomFolder
 from synthrelease.cohort.labels import Labels, labels_from, read_table
 from synthrelease.cohort.mask_table import MASK_TABLE, MaskTable, mask_table
-from synthrelease.cohort.masking import require_absent_findings
 from synthrelease.cohort.naming import UNLABELLED, Naming
 from synthrelease.cohort.pictures import is_picture
 from synthrelease.cohort.table import PictureTable, rows_of_folder, rows_of_table
 from synthrelease.dicom.reading import list_files
+from synthrelease.dicom.segments import require_absent_findings
 from synthrelease.errors import PolicyError, UnsuitableData, UsageError
 from synthrelease.policy.schema import CohortSettings, Label
 

@@ -13,7 +13,8 @@ from types import MappingProxyType
 
 from pydicom.sr.coding import Code
 
-from synthrelease.errors import UsageError
+from synthrelease.errors import PolicyError, UsageError
+from synthrelease.policy.schema import CohortSettings
 
 LONGEST_NAME = 64
 """Segment Label (0062,0005) has VR LO: at most 64 characters (PS3.5, table 6.2-1)."""
@@ -120,3 +121,17 @@ def segment(name: str) -> Segment:
         )
     colour = _OTHER_COLOURS[zlib.crc32(name.encode()) % len(_OTHER_COLOURS)]
     return SEGMENTS.get(name) or Segment(name, FINDING, LESION, colour)
+
+
+def require_absent_findings(settings: CohortSettings) -> None:
+    """A class may lack findings. That nobody outlined an organ does not mean that the patient has none.
+
+    Raises:
+        PolicyError: A class is told to be unmarked where a segment is an organ.
+    """
+    organ = next((name for name in settings.segments if segment(name).category != FINDING), None)
+    if settings.unmarked_classes and organ is not None:
+        raise PolicyError(
+            f"cohort.unmarked_classes: an image without a mask file cannot be taken to lack '{organ}', which is no finding",
+            fix="Leave the classes out and give the masks of their images, or take the organ out of cohort.segments.",
+        )

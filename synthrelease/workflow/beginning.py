@@ -7,8 +7,7 @@ from pathlib import Path
 
 from synthrelease.audit.profile import load_profile
 from synthrelease.audit.runner import check_ids
-from synthrelease.cohort.masking import require_absent_findings
-from synthrelease.dicom.release.settings import require_writable
+from synthrelease.dicom.release.settings import require_possible
 from synthrelease.errors import IntegrityError, UsageError
 from synthrelease.policy.loader import load_policy, policy_digest, policy_from, resolved
 from synthrelease.policy.schema import Policy
@@ -29,8 +28,7 @@ def begin(desk: Desk, policy_name: str, cohort: str | None, *, resume: bool, ste
     """
     path = shipped_file("policies", policy_name)
     policy = load_policy(path, cohort)
-    require_writable(policy)
-    require_absent_findings(policy.cohort)
+    require_possible(policy)
     source = policy.cohort.source
     if source != "phantom" and not Path(source).exists():
         raise UsageError("the cohort folder is not there", fix="Name it with --cohort or in cohort.source.")

@@ -11,6 +11,7 @@ from synthrelease.dicom.image import ImageClass, SyntheticMarking
 from synthrelease.dicom.mask_forms import Compression, MaskKind
 from synthrelease.dicom.release.notes import Note
 from synthrelease.dicom.release.rules import broken_rules
+from synthrelease.dicom.segments import require_absent_findings
 from synthrelease.errors import UsageError
 
 if TYPE_CHECKING:  # a writing process needs the settings, not what reads policies
@@ -108,13 +109,15 @@ class ArchiveSettings:
         return asdict(self)
 
 
-def require_writable(policy: Policy) -> None:
-    """Refuse a policy whose archive cannot be written, before anything is trained for it.
+def require_possible(policy: Policy) -> None:
+    """Refuse what a policy asks in vain of DICOM, before anything is read or trained for it.
 
     Raises:
-        UsageError: The policy asks for a form that cannot be written.
+        UsageError: Its archive is of a form that cannot be written.
+        PolicyError: A class is to lack an organ.
     """
     release_settings(policy, edition="", software_version="0")
+    require_absent_findings(policy.cohort)
 
 
 def release_settings(

@@ -77,18 +77,5 @@ def dealt(map_labels: Tensor, labels: Tensor, numbers: Tensor, classes: int, see
     return chosen
 
 
-def numbered(labels: Tensor) -> Tensor:
-    """(N,) how many labels before each one are the same.
-
-    >>> numbered(torch.tensor([0, 1, 0, 0, 1])).tolist()
-    [0, 0, 1, 2, 1]
-    """
-    numbers = torch.zeros_like(labels)
-    for label in set(labels.tolist()):
-        own = labels == label
-        numbers[own] = torch.arange(int(own.sum()))
-    return numbers
-
-
 def _fit(map_labels: Tensor, label: int) -> Tensor:
     return (map_labels == label) | (map_labels == ANY)

@@ -38,9 +38,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from synthrelease.generators.protocol import Batch, Forward, Inputs, Player, Spec
+from synthrelease.generators.ranks import ranks_of
 from synthrelease.generators.transforms import transformed
 from synthrelease.generators.um import losses
-from synthrelease.generators.um.given import ANY, dealt, numbered, refuse_repeats
+from synthrelease.generators.um.given import ANY, dealt, refuse_repeats
 from synthrelease.generators.um.guidance import Guidance, guided
 from synthrelease.generators.um.networks import SCALES, Critics, Mapper, Painter
 from synthrelease.generators.um.procedural import shapes
@@ -236,7 +237,8 @@ class UmGenerator:
             with torch.no_grad():
                 return _in_chunks(lambda *each: self.guidance.of(self._pictured(*each)), latents, labels)
         seed = int(torch.randint(2**62, (), generator=rng))
-        return self.maps[dealt(self.map_labels, labels, numbered(labels), self.spec.classes, seed)]
+        numbers = torch.from_numpy(ranks_of(labels.numpy(), 1))
+        return self.maps[dealt(self.map_labels, labels, numbers, self.spec.classes, seed)]
 
     def painted(self, maps: Tensor, labels: Tensor) -> Batch:
         """What is painted after maps (N, 1, H, W) in [-1, 1] for class indices (N,)."""

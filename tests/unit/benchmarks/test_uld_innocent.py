@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from benchmarks.audit_power import again
 from benchmarks.uld import innocent
 from synthrelease.errors import UnsuitableData
 
@@ -44,7 +45,7 @@ def test_the_check_says_nothing_of_strangers_and_names_a_planted_piece(monkeypat
     innocent_p = innocent.p_of("phantom", 0)
     assert innocent_p is not None
     assert innocent_p > innocent.LEVEL
-    world_of = innocent.source
+    world_of = again.source
 
     class Leaking:
         """The same world, whose first synthetic images are those of training."""
@@ -54,7 +55,7 @@ def test_the_check_says_nothing_of_strangers_and_names_a_planted_piece(monkeypat
             case.synthetic.images[:8, :, 16:48, 16:48] = case.train.images[:8, :, 16:48, 16:48]
             return case
 
-    monkeypatch.setattr(innocent, "source", lambda name: Leaking())
+    monkeypatch.setattr(again, "source", lambda name: Leaking())
     planted_p = innocent.p_of("phantom", 0)
     assert planted_p is not None
     assert planted_p <= innocent.LEVEL

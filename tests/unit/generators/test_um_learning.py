@@ -2,40 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from um_discs import SMALL, discs, rng, settings
 
-from synthrelease.generators.protocol import Batch, Player, Spec
+from synthrelease.generators.protocol import Player
 from synthrelease.generators.um.guidance import edges
 from synthrelease.generators.um.losses import trusted
 from synthrelease.generators.um.model import UmGenerator
 from synthrelease.generators.um.networks import Critics, Patches
-from synthrelease.policy.generators import UmGenerator as Settings
-
-SMALL = Spec(resolution=16, classes=2, segments=1)
-
-
-def settings(**changes: Any) -> Settings:
-    return Settings(**{"name": "um", "width": 8, "latent": 6, "batch": 8, "superpixels": 36, **changes})
-
-
-def rng(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def discs(size: int, generator: torch.Generator, labelled: Tensor | None = None) -> Batch:
-    """A bright disc somewhere, large in class 1; the mask is the disc."""
-    labels = torch.randint(2, (size,), generator=generator)
-    at = torch.rand(size, 2, generator=generator) * 6 + 5
-    axis = torch.arange(16).float()
-    y, x = axis[:, None] - at[:, 0, None, None], axis - at[:, 1, None, None]
-    masks = ((y.square() + x.square()).sqrt() < (2.5 + 2.0 * labels)[:, None, None]).float()[:, None]
-    images = masks - 0.5 + 0.05 * torch.randn(masks.shape, generator=generator)
-    return Batch(images, masks, labels, labelled=labelled)
 
 
 def player(generator: UmGenerator, name: str) -> Player:
@@ -170,7 +149,7 @@ def test_pseudo_masks_count_where_the_critic_takes_what_was_painted_for_real() -
     generator = UmGenerator(SMALL, settings(trusted_from=0.5, pseudo_weight=1.0))
     generator.critics.scales[0] = Bright()
     each = player(generator, "painter")
-    told = each.draw(discs(4, rng(), torch.zeros(4, dtype=torch.bool)), rng())
+    told = each.draw(replace(discs(4, rng()), labelled=torch.zeros(4, dtype=torch.bool)), rng())
     with torch.no_grad():
         painted = generator.painter(told["guided"], told["labels"])[:, :1]
         drawn, real = (
