@@ -65,6 +65,34 @@ def noise_case(case: AuditCase, seed: int) -> AuditCase:
     return AuditCase(case.train, case.holdout, noise, case.classes, case.segments)
 
 
+def whole_job(policy: Path, table: Path, home: Path, console: Console) -> tuple[dict[str, Any], Run]:
+    """Train, sample and audit by the product's own stages: a line of the table, and the run.
+
+    Args:
+        policy: File. table: Folder of the cohort. home: Folder of runs; each has a ledger of its own there, since what is
+            measured again and again is a data set that is public.
+    """
+    desk = Desk(home, home / "ledgers" / f"{policy.stem}-{time.time_ns()}", console, None)
+    run: Run = begin(desk, str(policy), str(table), resume=False)
+    began = time.perf_counter()
+    train_run(desk, run, resume=False)
+    trained = time.perf_counter()
+    sample_run(desk, run)
+    sampled = time.perf_counter()
+    audit_run(desk, run)
+    audit = read_json(run.audit)
+    training = read_json(run.training)
+    figures = {
+        "findings": row_of(audit),
+        "verdict": audit["verdict"],
+        "epsilon": training["privacy"].get("epsilon"),
+        "delta": training["privacy"].get("delta"),
+        "train_seconds": trained - began,
+        "sample_seconds": sampled - trained,
+    }
+    return figures, run
+
+
 def row_of(audit: dict[str, Any]) -> dict[str, Any]:
     """One line of the table: every finding's statistic with its interval, baseline and verdict."""
     findings = {}
@@ -174,25 +202,7 @@ def main() -> None:
         path = HOME / "benchmarks" / "policies" / f"{policy}.yaml"
         if quick:
             path = quick_policy(path, build / "policies" / f"{policy}.yaml")
-        # Three measurements of one data set that is public: each has a ledger of its own.
-        desk = Desk(home, home / "ledgers" / f"{policy}-{time.time_ns()}", console, None)
-        run: Run = begin(desk, str(path), str(table), resume=False)
-        began = time.perf_counter()
-        train_run(desk, run, resume=False)
-        trained = time.perf_counter()
-        sample_run(desk, run)
-        sampled = time.perf_counter()
-        audit_run(desk, run)
-        audit = read_json(run.audit)
-        training = read_json(run.training)
-        figures[name] = {
-            "findings": row_of(audit),
-            "verdict": audit["verdict"],
-            "epsilon": training["privacy"].get("epsilon"),
-            "delta": training["privacy"].get("delta"),
-            "train_seconds": trained - began,
-            "sample_seconds": sampled - trained,
-        }
+        figures[name], run = whole_job(path, table, home, console)
         stores[name] = CohortStore.open(run.synthetic_store)
         case = case_from_stores(CohortStore.open(run.cohort), stores[name])
     assert case is not None

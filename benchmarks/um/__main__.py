@@ -14,7 +14,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 from rich.console import Console
 from rich.markdown import Markdown
 
-from benchmarks.um import measuring, reference, throughput
+from benchmarks.um import jobs, measuring, reference, throughput
 
 
 def parser() -> argparse.ArgumentParser:
@@ -30,6 +30,7 @@ def parser() -> argparse.ArgumentParser:
         help="write audits/reference/um.json, .md, pictures: all measured so far",
     )
     made.add_argument("--keep", action="store_true", help="numbers of masks that no row is kept of stay as recorded")
+    made.add_argument("--jobs", action="store_true", help="whole jobs too, plain and private: an hour of one core")
     return made
 
 
@@ -38,6 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser().parse_args(arguments)
     if options.write and options.quick:
         parser().error("--write records measured runs: leave out --quick")
+    if options.jobs and options.quick:
+        parser().error("--jobs has no quick way: leave out --quick")
     if unknown := set(options.cohort) - set(measuring.COHORTS):
         parser().error(f"no cohort {', '.join(sorted(unknown))}; there are {', '.join(measuring.COHORTS)}")
     command = " ".join(["python -m benchmarks.um", *(sys.argv[1:] if arguments is None else arguments)])
@@ -57,7 +60,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.write:
         found = reference.measured_so_far()
     pace = throughput.measured(note, quick=options.quick)
-    record = reference.result(found, bounds, pace, command, reference.recorded() if options.keep else None)
+    whole = jobs.measured() if options.jobs else None
+    record = reference.result(found, bounds, pace, command, reference.recorded() if options.keep else None, whole)
     if options.write:
         reference.write(record, {cohort: reference.picture(cohort, effort, note) for cohort in cohorts})
     Console(width=None if sys.stdout.isatty() else 200).print(Markdown(reference.page(record)))

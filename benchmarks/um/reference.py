@@ -22,6 +22,7 @@ import torch
 from PIL import Image, ImageDraw
 
 from benchmarks.dp_step.reference import processor
+from benchmarks.um import jobs as whole
 from benchmarks.um import measuring
 from benchmarks.um.cohorts import of_rows
 from benchmarks.um.training import train
@@ -129,12 +130,12 @@ def measured_so_far() -> Rows:
 
 
 def recorded() -> dict[str, Any]:
-    """Gains and scales by cohort that the record on disk has, each with its days and codes; nothing where there is no record."""
+    """Gains, scales and whole jobs that the record on disk has, each with its days and codes; nothing where there is no record."""
     path = ROOT / "audits" / "reference" / "um.json"
     if not path.is_file():
-        return {"gains": {}, "scales_tasks": {}}
+        return {"gains": {}, "scales_tasks": {}, "jobs": {}}
     told = json.loads(path.read_text(encoding="utf-8"))
-    kept = {name: told["figures"][name] for name in ("gains", "scales_tasks")}
+    kept = {name: told["figures"].get(name, {}) for name in ("gains", "scales_tasks", "jobs")}
     # Older records tell the day of the whole or of a number of masks, and no code.
     for cohort, each in kept["gains"].items():
         for masks, gain in each.items():
@@ -185,10 +186,12 @@ def result(
     pace: Mapping[str, Any],
     command: str,
     kept: Mapping[str, Any] | None = None,
+    jobs: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """The record. A goal is met where the interval of every paired gain lies above nothing, over three seeds.
 
     Args:
+        jobs: What :func:`benchmarks.um.jobs.measured` gave; None: as in ``kept``.
         kept: What :func:`recorded` gave: numbers of masks that were not measured again stay as they were, with their day.
     """
     by_cohort = {cohort: gains(each) for cohort, each in found.items() if each}
@@ -216,6 +219,9 @@ def result(
                     "met": low > 0 and seeds >= len(SEEDS),
                     "seeds": seeds,
                 }
+    whole_jobs = {"date": _day(), "by_name": jobs} if jobs else (kept or {}).get("jobs", {})
+    if whole_jobs:
+        goals |= whole.goals(whole_jobs["by_name"])
     return {
         "command": command,
         "versions": {
@@ -224,7 +230,7 @@ def result(
         },
         "hardware": processor(),
         "date": _day(),
-        "figures": {"bounds": bounds, "gains": by_cohort, "scales_tasks": scales, "pace": pace},
+        "figures": {"bounds": bounds, "gains": by_cohort, "scales_tasks": scales, "pace": pace, "jobs": whole_jobs},
         "goals": goals,
     }
 
@@ -294,6 +300,8 @@ def page(record: Mapping[str, Any]) -> str:
         *_tasks(figures["scales_tasks"]),
         "",
     ]
+    if figures.get("jobs"):
+        lines += whole.lines(figures["jobs"]["by_name"], figures["jobs"]["date"])
     if figures["pace"]:
         pace = figures["pace"]
         lines += [f"## Pace, at {pace['side']} px", ""]

@@ -1,0 +1,74 @@
+"""Whole jobs in UM's record: what their goals ask, what the page tells, and that they stay until measured again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks import real
+from benchmarks.um import jobs, reference
+from synthrelease.policy.loader import load_policy
+
+
+def finding(verdict: str = "pass", low: float | None = 0.1) -> dict[str, Any]:
+    high = None if low is None else low + 0.2
+    value = None if low is None else low + 0.1
+    statistic = {"statistic": "Dice lost", "value": value, "low": low, "high": high, "direction": "lower is better"}
+    return {**statistic, "holdout": 0.0, "random": None, "verdict": verdict}
+
+
+def figures(fit: str = "pass", verdict: str = "pass", epsilon: float = 7.99) -> dict[str, Any]:
+    return {
+        name: {"findings": {"mask_consistency": finding(fit)}, "verdict": verdict, "epsilon": spent}
+        for name, spent in (("plain", None), ("private steps", epsilon))
+    }
+
+
+def test_a_goal_asks_that_masks_fit_that_no_audit_fails_and_that_the_budget_is_kept() -> None:
+    met = {name: goal["met"] for name, goal in jobs.goals(figures()).items()}
+    assert set(met) == {
+        "job_plain_masks_fit_images",
+        "job_plain_audit",
+        "job_private_steps_audit",
+        "job_private_steps_epsilon",
+    }
+    assert all(met.values())
+    for worse, name in (
+        (figures(fit="inconclusive"), "job_plain_masks_fit_images"),
+        (figures(verdict="fail"), "job_private_steps_audit"),
+        (figures(epsilon=8.01), "job_private_steps_epsilon"),
+    ):
+        assert not jobs.goals(worse)[name]["met"]
+
+
+def test_the_page_tells_each_check_with_its_interval_and_a_check_that_was_not_asked() -> None:
+    told = figures()
+    told["plain"]["findings"]["novelty"] = finding("inconclusive", None)
+    lines = jobs.lines(told, "2026-01-02")
+    assert "| mask_consistency: Dice lost (lower) | 0.2 (0.1 to 0.3) pass | 0.2 (0.1 to 0.3) pass | 0 |" in lines
+    assert "| novelty: Dice lost (lower) | - inconclusive | - | 0 |" in lines
+    assert any("2026-01-02" in line for line in lines)
+
+
+def test_jobs_stay_as_recorded_until_they_are_measured_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reference, "ROOT", tmp_path)
+    first = reference.result({}, {}, {}, "c", None, figures(fit="fail"))
+    (tmp_path / "audits" / "reference").mkdir(parents=True)
+    (tmp_path / "audits" / "reference" / "um.json").write_text(json.dumps(first))
+    kept = reference.result({}, {}, {}, "c", reference.recorded())
+    assert kept["figures"]["jobs"] == first["figures"]["jobs"]
+    assert not kept["goals"]["job_plain_masks_fit_images"]["met"]
+    again = reference.result({}, {}, {}, "c", reference.recorded(), figures())
+    assert again["goals"]["job_plain_masks_fit_images"]["met"]
+    assert "| audit's verdict | pass | pass | - |" in reference.page(again)
+    assert "audit's verdict" not in reference.page(reference.result({}, {}, {}, "c"))
+
+
+def test_every_job_is_a_policy_that_uses_the_masks_of_some() -> None:
+    for name in jobs.POLICIES.values():
+        policy = load_policy(real.HOME / "benchmarks" / "policies" / f"{name}.yaml")
+        assert policy.generator.name == "um"
+        assert policy.generator.labelled_share < 1
