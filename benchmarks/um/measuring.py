@@ -52,7 +52,7 @@ class Effort:
     segmenter_steps: int
 
 
-WHOLE = Effort(side=32, train=1500, held_out=400, steps=1000, batch=8, width=16, made=800, segmenter_steps=600)
+WHOLE = Effort(side=32, train=1500, held_out=400, steps=1000, batch=8, width=16, made=800, segmenter_steps=1200)
 QUICK = Effort(side=32, train=60, held_out=40, steps=4, batch=4, width=8, made=32, segmenter_steps=6)
 
 

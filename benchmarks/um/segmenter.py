@@ -5,6 +5,9 @@ without and 0.25 with.
 
 Made-up and real lessons are taught one after the other. Chosen with one seed at 50 masks: side by side, the made-up ones cost
 0.005 on lungs and 0.05 on tumours.
+
+Taught long enough to tell few masks from many: of tumours at 32 px (one seed), 50 and 1,500 masks teach it 0.30 and 0.33 in 600 slow
+steps, 0.35 and 0.43 in 1,200 faster ones, 0.34 and 0.48 in 2,400; twice as wide, 0.36 and 0.51.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ from synthrelease.generators.transforms import transformed
 from synthrelease.generators.um.losses import segmentation
 
 BATCH = 16
-RATE = 2e-3
+RATE = 4e-3
 WIDTH = 16
 FIRST = 0.4
 

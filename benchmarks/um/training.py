@@ -34,13 +34,17 @@ def train(
     taught = batch // 2 if len(with_masks) < len(everyone) else 0
 
     def drawn(step: int, rng: torch.Generator) -> Batch:
-        """As the product's plain training draws: where few have masks, half of a batch has."""
-        some = with_masks[torch.randint(len(with_masks), (taught,), generator=rng)] if taught else everyone[:0]
+        return of_rows(images, everyone[torch.randint(len(everyone), (batch,), generator=rng)])
+
+    def halved(step: int, rng: torch.Generator) -> Batch:
+        """As the product's plain training draws for who seeks masks: where few images have them, half of a batch has."""
+        some = with_masks[torch.randint(len(with_masks), (taught,), generator=rng)]
         rest = everyone[torch.randint(len(everyone), (batch - taught,), generator=rng)]
         return of_rows(images, torch.cat([some, rest]))
 
     steppers = [Stepper(player, learning_rate=rate, decay=decay) for player in generator.players()]
-    gradient, began = plain_gradient(drawn, seed, "steps"), time.process_time()
+    gradient = plain_gradient(drawn, seed, "steps", with_masks=halved if taught else None)
+    began = time.process_time()
     for step in range(steps):
         if isinstance(generator, Growing):
             generator.grow(step / steps)

@@ -92,6 +92,8 @@ class Player:
             otherwise.
         turns: Plain steps in a row in each step of the loop, each on a batch of its own, for a network that has to keep up with
             the others. In private steps it takes one: each that sees real images is paid for.
+        seeks_masks: Whether half of its plain batches has masks where few images have. A network that learns no masks draws
+            evenly: it would meet a few patients half of the time, and know them by heart.
         betas: Of Adam.
         rate: Its learning rate over the policy's.
         private_scale: What its losses are multiplied by in private steps, so that the gradients of networks that are clipped as
@@ -111,6 +113,7 @@ class Player:
     every: int = 1
     every_private: int | None = None
     turns: int = 1
+    seeks_masks: bool = False
     betas: tuple[float, float] = (0.9, 0.999)
     rate: float = 1.0
     private_scale: float | None = None

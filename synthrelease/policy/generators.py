@@ -198,7 +198,7 @@ class UmGenerator(Stepped):
         0.5, ge=0, le=1, description="critic's probability from which a pixel of a painted image is trusted"
     )
     penalty_weight: float = Field(
-        0.1, ge=0, le=1000, description="of the slope of the critic of maps, at generated ones"
+        1.0, ge=0, le=1000, description="of the slope of the critic of maps, at generated ones"
     )
 
 

@@ -49,6 +49,8 @@ class StepReport:
 
 
 Players = tuple[Player, ...]
+Batches = Callable[[int, torch.Generator], Batch]
+"""(step, generator) -> batch."""
 Gradient = Callable[[Players, int], tuple[StepReport, ...]]
 """(a group of players, step from 0) -> a report for each; leaves the gradients in the players' parameters."""
 
@@ -59,18 +61,20 @@ def seeded(seed: int, stage: str, step: int) -> torch.Generator:
     return torch.Generator().manual_seed(int(words[0]) << 31 ^ int(words[1]))
 
 
-def plain_gradient(batch_of: Callable[[int, torch.Generator], Batch], seed: int, stage: str) -> Gradient:
+def plain_gradient(batch_of: Batches, seed: int, stage: str, *, with_masks: Batches | None = None) -> Gradient:
     """Gradient of the mean loss of a batch.
 
     Args:
         batch_of: (step, generator) -> batch; real images, or samples of the moments.
         seed: Public seed.
         stage: Name of the stage; separates its draws from other stages'.
+        with_masks: Batches of players that seek masks; None: as everybody's.
     """
 
     def of(player: Player, step: int) -> StepReport:
         rng = seeded(seed, f"{stage}/{player.name}", step)
-        loss = player.loss(player.module, player.draw(batch_of(step, rng), rng)).mean()
+        drawn = with_masks if with_masks is not None and player.seeks_masks else batch_of
+        loss = player.loss(player.module, player.draw(drawn(step, rng), rng)).mean()
         if player.generated is not None:
             loss = loss + player.generated(rng)
         player.module.zero_grad(set_to_none=True)

@@ -11,7 +11,7 @@ Networks that grow do so in the first stage that trains them; what has to be cal
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -33,6 +33,7 @@ from synthrelease.training.checkpoint import Array, Checkpoint, Position
 from synthrelease.training.events import EventLog
 from synthrelease.training.interrupt import StopRequest
 from synthrelease.training.loop import (
+    Batches,
     Gradient,
     Stepper,
     due,
@@ -186,7 +187,8 @@ class TrainingRun:
             self._save(position, steppers)
         if self.account is None:
             total, epsilons = settings.steps, None
-            gradient = plain_gradient(self._real_batch(settings), settings.seed, STEPS)
+            batches, with_masks = self._real_batches(settings)
+            gradient = plain_gradient(batches, settings.seed, STEPS, with_masks=with_masks)
         elif self.account.plan.steps == 0:
             return position
         else:
@@ -232,20 +234,23 @@ class TrainingRun:
         rate = settings.private_learning_rate if private else settings.learning_rate
         return [Stepper(p, learning_rate=rate, decay=settings.ema_decay, private=private) for p in generator.players()]
 
-    def _real_batch(self, settings: Stepped) -> Callable[[int, torch.Generator], Batch]:
-        """Real images, drawn evenly; where few have masks, half of a batch has, so that each step teaches both."""
-        rows, with_masks = self.patients.all_rows, self.patients.labelled().all_rows
-        taught = settings.batch // 2 if len(with_masks) < len(rows) else 0
+    def _real_batches(self, settings: Stepped) -> tuple[Batches, Batches]:
+        """Real images, drawn evenly; and for who seeks masks, where few have them, half of a batch from those who have."""
+        rows, masked = self.patients.all_rows, self.patients.labelled().all_rows
+        taught = settings.batch // 2 if len(masked) < len(rows) else 0
 
         def drawn(among: Rows, size: int, rng: torch.Generator) -> Rows:
             chosen: Rows = among[torch.randint(len(among), (size,), generator=rng).numpy()]
             return chosen
 
-        def batch(step: int, rng: torch.Generator) -> Batch:
-            own = drawn(rows, settings.batch - taught, rng)
-            return self.patients.batch(np.concatenate([drawn(with_masks, taught, rng), own]) if taught else own)
+        def even(step: int, rng: torch.Generator) -> Batch:
+            return self.patients.batch(drawn(rows, settings.batch, rng))
 
-        return batch
+        def halved(step: int, rng: torch.Generator) -> Batch:
+            own = drawn(rows, settings.batch - taught, rng)
+            return self.patients.batch(np.concatenate([drawn(masked, taught, rng), own]))
+
+        return even, halved if taught else even
 
     def _stage(
         self,

@@ -167,6 +167,23 @@ def test_real_maps_are_warned_about_and_are_of_patients_no_network_saw(tmp_path:
     assert not given & taught
 
 
+def test_only_who_learns_masks_meets_patients_with_masks_more_often_than_others(tmp_path: Path) -> None:
+    """Critics and mapper would know a few patients by heart: maps of half of what they meet would be theirs."""
+    archive = Watched()
+    run(tmp_path, "none", archive=archive, labelled_share=0.25, steps=60, batch=8)
+    readings = archive.read[len(archive.patients) :]
+    whole = TrainingPatients(Archive(), archive.patients, 1, few_masks=FewMasks(0.25, seed=0))
+    labelled = whole.batch(np.arange(len(archive.labels))).labelled
+    assert labelled is not None
+    masks = labelled.numpy()
+    critics, painter, mapper = (np.mean([masks[rows].mean() for rows in readings[of::3]]) for of in range(3))
+    assert 0.1 < masks.mean() < 0.35
+    assert critics == pytest.approx(masks.mean(), abs=0.07)
+    assert mapper == pytest.approx(masks.mean(), abs=0.07)
+    assert painter == pytest.approx(0.5 + 0.5 * masks.mean(), abs=0.07)
+    assert all(masks[rows[:4]].all() for rows in readings[1::3])
+
+
 def test_donors_who_alone_have_masks_that_are_used_are_refused_before_any_step(tmp_path: Path) -> None:
     whole = Archive()
     _, donors = TrainingPatients(whole, whole.patients, 1).parted(0.1, seed=0)
