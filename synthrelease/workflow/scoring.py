@@ -159,12 +159,16 @@ def _log_density(generator: MomentsGenerator, batch: Batch) -> Tensor:
 
 
 def _mean_loss(player: Player, batch: Batch) -> Tensor:
-    """(N,) loss over a few draws; every image meets the same randomness, hence one at a time."""
+    """(N,) loss over a few draws; every image meets the same randomness, hence drawn for one at a time and judged together."""
     player.module.eval()
-    losses = torch.zeros(len(batch.labels), dtype=torch.float64)
-    for i in range(len(batch.labels)):
-        one = Batch(batch.images[i : i + 1], batch.masks[i : i + 1], batch.labels[i : i + 1])
-        rng = torch.Generator().manual_seed(SEED)
-        for _ in range(DRAWS):
-            losses[i] += player.loss(player.module, player.draw(one, rng)).double().sum() / DRAWS
+    each = [
+        Batch(batch.images[i : i + 1], batch.masks[i : i + 1], batch.labels[i : i + 1])
+        for i in range(len(batch.labels))
+    ]
+    streams = [torch.Generator().manual_seed(SEED) for _ in each]
+    losses = torch.zeros(len(each), dtype=torch.float64)
+    for _ in range(DRAWS):
+        drawn = [player.draw(one, rng) for one, rng in zip(each, streams, strict=True)]
+        inputs = {name: torch.cat([one[name] for one in drawn]) for name in drawn[0]}
+        losses += player.loss(player.module, inputs).double() / DRAWS
     return losses
