@@ -14,7 +14,8 @@ from synthrelease.policy.generators import UmGenerator as Settings
 
 SUPERPIXELS = 128
 PENALTY = 0.1
-"""Of the slope of what judges made-up masks. With UM's 1.0 all of them came out empty (a Dice of 0.01 in the place of 0.12)."""
+"""Of the slope of what judges made-up masks. With UM's 1.0 all of them came out empty: a Dice of 0.01 on tumours, 0.12 with this,
+betas and segmenter alike."""
 
 
 class MaskMaps(Guidance):

@@ -92,8 +92,10 @@ class Player:
             otherwise.
         turns: Plain steps in a row in each step of the loop, each on a batch of its own, for a network that has to keep up with
             the others. In private steps it takes one: each that sees real images is paid for.
-        seeks_masks: Whether half of its plain batches has masks where few images have. A network that learns no masks draws
+        seeks_masks: Whether half of each plain batch has masks where few images have. A network that learns no masks draws
             evenly: it would meet a few patients half of the time, and know them by heart.
+        rows_alike: Whether its loss judges every row alike, wherever it stands and however many there are. A penalty that is
+            taken of some rows and weighed for all does not.
         betas: Of Adam.
         rate: Its learning rate over the policy's.
         private_scale: What its losses are multiplied by in private steps, so that the gradients of networks that are clipped as
@@ -114,6 +116,7 @@ class Player:
     every_private: int | None = None
     turns: int = 1
     seeks_masks: bool = False
+    rows_alike: bool = False
     betas: tuple[float, float] = (0.9, 0.999)
     rate: float = 1.0
     private_scale: float | None = None

@@ -125,6 +125,8 @@ def _batches(images: ImageSet) -> Iterator[Batch]:
             torch.from_numpy(np.ascontiguousarray(images.images[rows])),
             torch.from_numpy(np.ascontiguousarray(images.masks[rows], dtype=np.float32)),
             torch.from_numpy(images.labels[rows]),
+            # Blank masks of who has none would tell who was annotated, not who was trained on.
+            labelled=torch.from_numpy(np.ascontiguousarray(images.has_mask[rows])) if images.masks.shape[1] else None,
         )
 
 
@@ -159,16 +161,27 @@ def _log_density(generator: MomentsGenerator, batch: Batch) -> Tensor:
 
 
 def _mean_loss(player: Player, batch: Batch) -> Tensor:
-    """(N,) loss over a few draws; every image meets the same randomness, hence drawn for one at a time and judged together."""
+    """(N,) loss over a few draws; every image meets the same randomness, hence one at a time.
+
+    Where a player judges every row alike, what was drawn is judged together: in half of the time.
+    """
     player.module.eval()
     each = [
-        Batch(batch.images[i : i + 1], batch.masks[i : i + 1], batch.labels[i : i + 1])
+        Batch(
+            batch.images[i : i + 1],
+            batch.masks[i : i + 1],
+            batch.labels[i : i + 1],
+            labelled=None if batch.labelled is None else batch.labelled[i : i + 1],
+        )
         for i in range(len(batch.labels))
     ]
+    at_once = len(each) if player.rows_alike else 1
     streams = [torch.Generator().manual_seed(SEED) for _ in each]
     losses = torch.zeros(len(each), dtype=torch.float64)
     for _ in range(DRAWS):
         drawn = [player.draw(one, rng) for one, rng in zip(each, streams, strict=True)]
-        inputs = {name: torch.cat([one[name] for one in drawn]) for name in drawn[0]}
-        losses += player.loss(player.module, inputs).double() / DRAWS
+        for start in range(0, len(drawn), at_once):
+            part = drawn[start : start + at_once]
+            inputs = {name: torch.cat([one[name] for one in part]) for name in part[0]}
+            losses[start : start + at_once] += player.loss(player.module, inputs).double() / DRAWS
     return losses

@@ -14,8 +14,12 @@ from synthrelease.audit.images import ImageSet
 from synthrelease.generators.diffusion.model import DiffusionGenerator
 from synthrelease.generators.moments.model import MomentsGenerator
 from synthrelease.generators.protocol import Player, Spec
+from synthrelease.generators.registry import build
 from synthrelease.policy.generators import DiffusionGenerator as DiffusionSettings
+from synthrelease.policy.generators import DraiGenerator as DraiSettings
 from synthrelease.policy.generators import MomentsGenerator as MomentsSettings
+from synthrelease.policy.generators import PgganGenerator as PgganSettings
+from synthrelease.policy.generators import UmGenerator as UmSettings
 from synthrelease.workflow.scoring import scorer_of
 
 SIDE = 16
@@ -87,6 +91,36 @@ def test_equal_images_get_equal_scores_wherever_they_stand(sides):
     whole, backwards = scorer(train), scorer(train.take(np.arange(60)[::-1]))
     for name, values in whole.items():
         np.testing.assert_allclose(values, backwards[name][::-1], rtol=1e-4, atol=1e-5)
+
+
+ADVERSARIAL = (
+    PgganSettings(name="pggan", width=8, latent=8),
+    DraiSettings(name="drai", width=8, style=4, content=4),
+    UmSettings(name="um", width=8, latent=4, superpixels=16),
+)
+
+
+@pytest.mark.parametrize("settings", ADVERSARIAL, ids=lambda settings: settings.name)
+def test_a_penalty_on_some_rows_of_a_batch_falls_on_every_image_alike(settings):
+    rng = np.random.default_rng(0)
+    several = replace(
+        patients(0, 67), masks=(rng.random((67, 1, SIDE, SIDE)) > 0.5).astype(np.float32), has_mask=rng.random(67) > 0.3
+    )
+    scorer = scorer_of(build(settings, Spec(SIDE, 2, 1)))
+    scores, backwards = scorer(several), scorer(several.take(np.arange(67)[::-1]))
+    alone = [scorer(several.take(np.array([row]))) for row in (0, 5, 40, 66)]
+    assert any(name.startswith("critic") for name in scores)
+    for name, values in scores.items():
+        np.testing.assert_allclose(values, backwards[name][::-1], rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(values[[0, 5, 40, 66]], [each[name][0] for each in alone], rtol=1e-4, atol=1e-5)
+
+
+def test_who_was_annotated_is_not_who_was_trained_on():
+    """A painter that is asked for blank masks fails at them, member or not."""
+    scorer = scorer_of(build(ADVERSARIAL[2], Spec(SIDE, 2, 1)))
+    bare = replace(patients(0, 8), masks=np.zeros((8, 1, SIDE, SIDE), np.float32), has_mask=np.zeros(8, dtype=bool))
+    drawn = replace(bare, masks=np.ones((8, 1, SIDE, SIDE), np.float32))
+    np.testing.assert_array_equal(scorer(bare)["painter_loss"], scorer(drawn)["painter_loss"])
 
 
 def test_moments_score_by_density(sides):

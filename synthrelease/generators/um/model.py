@@ -50,9 +50,9 @@ from synthrelease.generators.weights import misfit, put, still, under
 
 BETAS = (0.5, 0.99)
 """Of the painter's Adam: the critics move on, and what was downhill then is not now."""
-MAP_BETAS = (0.0, 0.99)
-"""Of the critics' and the mapper's. Where half of a step was carried on, and slopes hardly held down (``penalty_weight`` 0.1), maps
-of brains varied two thirds as much as real ones do (standard deviation of coarse levels 0.08 to 0.12), without it nine tenths.
+GAME_BETAS = (0.0, 0.99)
+"""Of the critics' and the mapper's, who carry no step on. When they did, and slopes were hardly held down (``penalty_weight`` 0.1),
+made-up maps of brains varied two thirds as much as real ones do, since then nine tenths (standard deviation of coarse levels).
 """
 DONOR_SHARE = 0.1
 """Of the training patients, set apart to give maps, where maps are real."""
@@ -152,9 +152,10 @@ class UmGenerator:
             draw=self._pairs,
             loss=self._critics_loss,
             generated=self._on_maps if self.mapper is not None else None,
-            betas=MAP_BETAS,
+            betas=GAME_BETAS,
             private_scale=1.0,
             averaged=False,
+            rows_alike=True,
         )
         painter = Player(
             name="painter",
@@ -164,6 +165,7 @@ class UmGenerator:
             loss=self._painter_loss,
             betas=BETAS,
             seeks_masks=True,
+            rows_alike=True,
             private_scale=PAINTER_SCALE,
         )
         if self.mapper is None:
@@ -174,7 +176,7 @@ class UmGenerator:
             sees_real=False,
             draw=lambda batch, rng: self._drawn(len(batch.images), rng),
             loss=self._mapper_loss,
-            betas=MAP_BETAS,
+            betas=GAME_BETAS,
         )
         return critics, painter, mapper
 
