@@ -10,10 +10,12 @@ few steps, to see that the command works, and writes to ``build/`` instead.
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
 import platform
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -111,8 +113,8 @@ def row_of(audit: dict[str, Any]) -> dict[str, Any]:
     return findings
 
 
-def sheet(stores: dict[str, CohortStore], target: Path) -> None:
-    """Rows of synthetic images, mask outlines drawn in, one block a run and one row a class."""
+def sheet(stores: Mapping[str, CohortStore]) -> bytes:
+    """Rows of synthetic images, mask outlines drawn in, one block a run and one row a class, as PNG."""
     scale, side, pad = 3, 0, 22
     blocks = []
     for name, store in stores.items():
@@ -137,11 +139,9 @@ def sheet(stores: dict[str, CohortStore], target: Path) -> None:
     for block in blocks:
         whole.paste(block, (0, top))
         top += block.height
-    import io
-
     stream = io.BytesIO()
     whole.save(stream, "PNG", optimize=True)
-    atomic_write_bytes(target, stream.getvalue())
+    return stream.getvalue()
 
 
 def page(figures: dict[str, Any], command: str) -> str:
@@ -227,7 +227,7 @@ def main() -> None:
     }
     atomic_write_json(reference / "private_quality.json", result)
     atomic_write_text(reference / "private_quality.md", page(figures, command))
-    sheet(stores, reference / "private_quality.png")
+    atomic_write_bytes(reference / "private_quality.png", sheet(stores))
     print(page(figures, command))
     print(json.dumps({name: each["met"] for name, each in goals.items()}))
 

@@ -6,13 +6,16 @@ after maps that are generated or drawn by rule.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from benchmarks.pediatric import HOME, write_table
 from benchmarks.real import sheet, whole_job
+from benchmarks.um.codes import digest_of
 from synthrelease.cli.console import Console
 from synthrelease.cohort.store import CohortStore
+from synthrelease.records.files import atomic_write_json, read_json
+from synthrelease.records.runs import Run
 
 POLICIES = {
     "plain": "pediatric_um_plain",
@@ -21,23 +24,39 @@ POLICIES = {
     "private steps, procedural maps": "pediatric_um_procedural_eps8",
 }
 """By what the page calls them."""
-PICTURE = HOME / "audits" / "reference" / "um_jobs.png"
+KEPT = HOME / "build" / "um" / "jobs"
+CODE = ("benchmarks/pediatric.py", "benchmarks/real.py", "synthrelease/**/*")
+"""What a job follows from, data and policy aside."""
 
 
-def measured() -> dict[str, Any]:
-    """What the audit finds of each, by its name; the contact sheet is written beside the record."""
-    table = write_table(HOME / "build" / "cxr-pediatric")
-    figures, stores = {}, {}
+def measured(note: Callable[[str], None]) -> tuple[dict[str, Any], bytes]:
+    """What the audit finds of each, by its name, and a contact sheet as PNG; a run that is kept is not done again.
+
+    Raises:
+        UnsuitableData: The radiographs are not on this machine.
+    """
+    table, figures, stores = write_table(HOME / "build" / "cxr-pediatric"), {}, {}
     for name, policy in POLICIES.items():
         path = HOME / "benchmarks" / "policies" / f"{policy}.yaml"
-        figures[name], run = whole_job(path, table, HOME / "build" / "um" / "runs", Console())
-        stores[name] = CohortStore.open(run.synthetic_store)
-    sheet(stores, PICTURE)
-    return figures
+        kept = KEPT / f"{policy}-{digest_of(HOME, CODE, path.read_text(encoding='utf-8'))}.json"
+        if not kept.is_file():
+            note(f"whole job: {name}")
+            told, run = whole_job(path, table, KEPT, Console())
+            atomic_write_json(kept, {**told, "run": run.folder.name})
+        told = read_json(kept)
+        stores[name] = CohortStore.open(Run(KEPT / told.pop("run")).synthetic_store)
+        figures[name] = told
+    return figures, sheet(stores)
+
+
+def code_digest() -> str:
+    """Of everything that a job follows from, the data aside."""
+    policies = [(HOME / "benchmarks" / "policies" / f"{name}.yaml").read_text("utf-8") for name in POLICIES.values()]
+    return digest_of(HOME, CODE, "".join(policies))
 
 
 def goals(jobs: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """The plain archive's masks fit its images; none fails as a whole; private ones keep to their budget."""
+    """The plain archive's masks fit its images; every audit passes as a whole; private ones keep to their budget."""
     plain = jobs["plain"]["findings"]["mask_consistency"]
     found = {
         "job_plain_masks_fit_images": {"goal": "pass", "value": plain["verdict"], "met": plain["verdict"] == "pass"}
@@ -50,14 +69,14 @@ def goals(jobs: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     return found
 
 
-def lines(jobs: Mapping[str, Any], date: str) -> list[str]:
+def lines(jobs: Mapping[str, Any], measured_on: str) -> list[str]:
     """Every check of every job, as a table."""
     names = list(jobs)
     out = [
         "## The whole job, radiographs of children at 32 px",
         "",
-        f"{date}. One child in twenty has masks in the plain one, one in four in the private ones. By the product's own audit; "
-        "pictures in um_jobs.png.",
+        f"Measured on {measured_on}. One child in twenty has masks in the plain one, one in four in the private ones. By the "
+        "product's own audit; pictures in um_jobs.png.",
         "",
         "| check: statistic (direction) | " + " | ".join(names) + " | real holdout |",
         "|---|" + "---|" * (len(names) + 1),

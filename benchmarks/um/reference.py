@@ -6,7 +6,6 @@ up to an hour, so that an earlier code's stays until it is measured again.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import platform
 from collections.abc import Callable, Mapping, Sequence
@@ -22,8 +21,9 @@ import torch
 from PIL import Image, ImageDraw
 
 from benchmarks.dp_step.reference import processor
-from benchmarks.um import jobs as whole
+from benchmarks.um import jobs as whole_jobs
 from benchmarks.um import measuring
+from benchmarks.um.codes import digest_of
 from benchmarks.um.cohorts import of_rows
 from benchmarks.um.training import train
 from benchmarks.um.ways import settings
@@ -54,6 +54,7 @@ CODE = (
 )
 """What a row follows from, the data aside."""
 
+FIGURES = ("bounds", "gains", "scales_tasks", "pace", "jobs")
 Rows = dict[str, dict[str, dict[str, Any]]]
 """Figures by cohort, then by number of masks and seed."""
 
@@ -70,12 +71,8 @@ def kept_row(kept: Path) -> dict[str, Any]:
 
 
 def code_digest() -> str:
-    """Of the effort and of everything else that a row follows from, the data aside; 12 hexadecimal digits."""
-    whole = hashlib.sha256(json.dumps(asdict(measuring.WHOLE)).encode())
-    for path in (path for pattern in CODE for path in sorted(ROOT.glob(pattern))):
-        if path.suffix in (".py", ".safetensors"):
-            whole.update(path.relative_to(ROOT).as_posix().encode() + b"\0" + path.read_bytes())
-    return whole.hexdigest()[:12]
+    """Of the effort and of everything else that a row follows from, the data aside."""
+    return digest_of(ROOT, CODE, json.dumps(asdict(measuring.WHOLE)))
 
 
 def _day(seconds: float | None = None) -> str:
@@ -130,12 +127,12 @@ def measured_so_far() -> Rows:
 
 
 def recorded() -> dict[str, Any]:
-    """Gains, scales and whole jobs that the record on disk has, each with its days and codes; nothing where there is no record."""
+    """What the record on disk has; gains, scales and whole jobs each with days and codes. Nothing where there is no record."""
     path = ROOT / "audits" / "reference" / "um.json"
     if not path.is_file():
-        return {"gains": {}, "scales_tasks": {}, "jobs": {}}
+        return {name: {} for name in FIGURES}
     told = json.loads(path.read_text(encoding="utf-8"))
-    kept = {name: told["figures"].get(name, {}) for name in ("gains", "scales_tasks", "jobs")}
+    kept: dict[str, Any] = {name: told["figures"].get(name, {}) for name in FIGURES}
     # Older records tell the day of the whole or of a number of masks, and no code.
     for cohort, each in kept["gains"].items():
         for masks, gain in each.items():
@@ -219,9 +216,11 @@ def result(
                     "met": low > 0 and seeds >= len(SEEDS),
                     "seeds": seeds,
                 }
-    whole_jobs = {"date": _day(), "by_name": jobs} if jobs else (kept or {}).get("jobs", {})
-    if whole_jobs:
-        goals |= whole.goals(whole_jobs["by_name"])
+    done = (kept or {}).get("jobs", {})
+    if jobs is not None:
+        done = {"date": _day(), "codes": [whole_jobs.code_digest()], "by_name": jobs}
+    if done:
+        goals |= whole_jobs.goals(done["by_name"])
     return {
         "command": command,
         "versions": {
@@ -230,7 +229,7 @@ def result(
         },
         "hardware": processor(),
         "date": _day(),
-        "figures": {"bounds": bounds, "gains": by_cohort, "scales_tasks": scales, "pace": pace, "jobs": whole_jobs},
+        "figures": {"bounds": bounds, "gains": by_cohort, "scales_tasks": scales, "pace": pace, "jobs": done},
         "goals": goals,
     }
 
@@ -301,7 +300,8 @@ def page(record: Mapping[str, Any]) -> str:
         "",
     ]
     if figures.get("jobs"):
-        lines += whole.lines(figures["jobs"]["by_name"], figures["jobs"]["date"])
+        told = figures["jobs"]
+        lines += whole_jobs.lines(told["by_name"], measured_on(told, whole_jobs.code_digest()))
     if figures["pace"]:
         pace = figures["pace"]
         lines += [f"## Pace, at {pace['side']} px", ""]

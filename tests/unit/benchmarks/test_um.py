@@ -106,7 +106,7 @@ def test_numbers_of_masks_that_were_not_measured_again_stay_as_they_were_recorde
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reference, "ROOT", tmp_path)
-    assert reference.recorded() == {"gains": {}, "scales_tasks": {}, "jobs": {}}
+    assert reference.recorded() == {name: {} for name in ("bounds", "gains", "scales_tasks", "pace", "jobs")}
     before = reference.result({"chests": {f"50/{seed}": figures(0.1) for seed in range(3)}}, {}, {}, "c")
     for told in (before["figures"]["gains"]["chests"]["50"], *before["figures"]["scales_tasks"]["chests"].values()):
         del told["date"], told["codes"]  # as records were written once

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from benchmarks import real
+from benchmarks.um import __main__ as command
 from benchmarks.um import jobs, reference
 from synthrelease.policy.loader import load_policy
 
@@ -39,6 +40,7 @@ def test_a_goal_asks_that_masks_fit_that_no_audit_fails_and_that_the_budget_is_k
     for worse, name in (
         (figures(fit="inconclusive"), "job_plain_masks_fit_images"),
         (figures(verdict="fail"), "job_private_steps_audit"),
+        (figures(verdict="inconclusive"), "job_plain_audit"),
         (figures(epsilon=8.01), "job_private_steps_epsilon"),
     ):
         assert not jobs.goals(worse)[name]["met"]
@@ -67,8 +69,39 @@ def test_jobs_stay_as_recorded_until_they_are_measured_again(tmp_path: Path, mon
     assert "audit's verdict" not in reference.page(reference.result({}, {}, {}, "c"))
 
 
-def test_every_job_is_a_policy_that_uses_the_masks_of_some() -> None:
-    for name in jobs.POLICIES.values():
-        policy = load_policy(real.HOME / "benchmarks" / "policies" / f"{name}.yaml")
+def test_jobs_are_measured_alone_and_all_else_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(reference, "ROOT", tmp_path)
+    folder = tmp_path / "audits" / "reference"
+    folder.mkdir(parents=True)
+    bounds = {"chests": dict.fromkeys(("32", "64", "128", "256"), 0.5)}
+    reference.write(reference.result({}, bounds, {}, "c", None, figures(fit="fail")), {})
+    monkeypatch.setattr(jobs, "measured", lambda note: (figures(), b"a picture"))
+    before = (folder / "um.json").read_bytes()
+    command.main(["--jobs"])
+    assert (folder / "um.json").read_bytes() == before
+    command.main(["--jobs", "--write"])
+    told = json.loads((folder / "um.json").read_text())
+    assert told["goals"]["job_plain_masks_fit_images"]["met"]
+    assert told["figures"]["bounds"] == bounds
+    assert (folder / "um_jobs.png").read_bytes() == b"a picture"
+    with pytest.raises(SystemExit):
+        command.main(["--jobs", "--quick"])
+    assert "whole jobs alone" in capsys.readouterr().err
+
+
+def test_every_job_is_a_policy_that_uses_the_masks_of_some_and_they_differ_in_where_the_budget_goes() -> None:
+    found = {}
+    for name, file in jobs.POLICIES.items():
+        policy = load_policy(real.HOME / "benchmarks" / "policies" / f"{file}.yaml")
         assert policy.generator.name == "um"
         assert policy.generator.labelled_share < 1
+        steps = policy.privacy.steps if policy.privacy.mode == "private" else None
+        found[name] = (policy.privacy.mode, policy.generator.guidance, steps)
+    assert list(found.values()) == [
+        ("none", "generated", None),
+        ("private", "generated", 0),
+        ("private", "generated", 100),
+        ("private", "procedural", 100),
+    ]
