@@ -240,8 +240,9 @@ def test_an_extractor_that_older_rows_lack_is_named_without_a_reason() -> None:
 
 @pytest.mark.usefixtures("made_up")
 def test_a_quick_run_prints_every_way_and_ends_in_json(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    monkeypatch.setattr(reference, "ROOT", tmp_path)  # no record: nothing to carry over
     scores = {"tasks": [], "distance": {"cells": {}, "mm_fid": {}}, "variety": {"cells": {}, "mm_std": {}}}
     monkeypatch.setattr(measuring, "scales_tasks", lambda sides, made: scores)
     monkeypatch.setattr(throughput, "measured", lambda note, quick: {})
