@@ -144,6 +144,11 @@ def sheet(stores: Mapping[str, CohortStore]) -> bytes:
     return stream.getvalue()
 
 
+def shown(value: float | None) -> str:
+    """A number as the tables tell it."""
+    return "-" if value is None else f"{value:.3g}"
+
+
 def page(figures: dict[str, Any], command: str) -> str:
     """The table for people."""
     checks = list(figures["plain"]["findings"])
@@ -156,9 +161,6 @@ def page(figures: dict[str, Any], command: str) -> str:
         "| check: statistic (direction) | " + " | ".join(names) + " | real holdout | chance |",
         "|---|" + "---|" * (len(names) + 2),
     ]
-
-    def shown(value: float | None) -> str:
-        return "-" if value is None else f"{value:.3g}"
 
     for check in checks:
         first = figures["plain"]["findings"][check]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Callable, Mapping
@@ -18,6 +17,7 @@ from typing import Any
 from PIL import Image, ImageDraw
 
 from benchmarks.audit_power.worlds import cache_folder
+from benchmarks.codes import digest_of
 from benchmarks.dp_step.reference import HOME, processor
 from benchmarks.drai import measuring
 from benchmarks.drai.ways import WAYS
@@ -122,10 +122,7 @@ def code_digest() -> str:
     files += [package / "training" / "loop.py", package / "policy" / "generators.py"]
     files += [package / "generators" / f"{name}.py" for name in ("layers", "transforms", "weights")]
     files += [ROOT / "benchmarks" / "um" / "cohorts.py"]
-    whole = hashlib.sha256()
-    for path in sorted(files):
-        whole.update(path.relative_to(ROOT).as_posix().encode() + b"\0" + path.read_bytes())
-    return whole.hexdigest()[:12]
+    return digest_of(ROOT, sorted(files))
 
 
 def middle(found: Rows, row: str, name: str) -> float | None:

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from benchmarks.codes import digest_of, matching
 from benchmarks.pediatric import HOME, write_table
-from benchmarks.real import sheet, whole_job
-from benchmarks.um.codes import digest_of
+from benchmarks.real import sheet, shown, whole_job
 from synthrelease.cli.console import Console
 from synthrelease.cohort.store import CohortStore
 from synthrelease.records.files import atomic_write_json, read_json
@@ -38,7 +38,7 @@ def measured(note: Callable[[str], None]) -> tuple[dict[str, Any], bytes]:
     table, figures, stores = write_table(HOME / "build" / "cxr-pediatric"), {}, {}
     for name, policy in POLICIES.items():
         path = HOME / "benchmarks" / "policies" / f"{policy}.yaml"
-        kept = KEPT / f"{policy}-{digest_of(HOME, CODE, path.read_text(encoding='utf-8'))}.json"
+        kept = KEPT / f"{policy}-{code_digest(policy)}.json"
         if not kept.is_file():
             note(f"whole job: {name}")
             told, run = whole_job(path, table, KEPT, Console())
@@ -49,10 +49,10 @@ def measured(note: Callable[[str], None]) -> tuple[dict[str, Any], bytes]:
     return figures, sheet(stores)
 
 
-def code_digest() -> str:
-    """Of everything that a job follows from, the data aside."""
-    policies = [(HOME / "benchmarks" / "policies" / f"{name}.yaml").read_text("utf-8") for name in POLICIES.values()]
-    return digest_of(HOME, CODE, "".join(policies))
+def code_digest(*policies: str) -> str:
+    """Of everything that jobs follow from, the data aside; of all of them where no policy is named."""
+    files = [HOME / "benchmarks" / "policies" / f"{policy}.yaml" for policy in policies or POLICIES.values()]
+    return digest_of(HOME, [*matching(HOME, CODE), *files])
 
 
 def goals(jobs: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -84,20 +84,14 @@ def lines(jobs: Mapping[str, Any], measured_on: str) -> list[str]:
     for check, first in jobs[names[0]]["findings"].items():
         cells = [_cell(jobs[name]["findings"].get(check)) for name in names]
         direction = first["direction"].split()[0]
-        out.append(
-            f"| {check}: {first['statistic']} ({direction}) | {' | '.join(cells)} | {_number(first['holdout'])} |"
-        )
+        out.append(f"| {check}: {first['statistic']} ({direction}) | {' | '.join(cells)} | {shown(first['holdout'])} |")
     out.append(f"| audit's verdict | {' | '.join(jobs[name]['verdict'] for name in names)} | - |")
-    out.append(f"| epsilon | {' | '.join(_number(jobs[name]['epsilon']) for name in names)} | - |")
+    out.append(f"| epsilon | {' | '.join(shown(jobs[name]['epsilon']) for name in names)} | - |")
     return [*out, ""]
 
 
 def _cell(finding: Mapping[str, Any] | None) -> str:
     if finding is None:
         return "-"
-    ends = "" if finding["low"] is None else f" ({_number(finding['low'])} to {_number(finding['high'])})"
-    return f"{_number(finding['value'])}{ends} {finding['verdict']}"
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3g}"
+    ends = "" if finding["low"] is None else f" ({shown(finding['low'])} to {shown(finding['high'])})"
+    return f"{shown(finding['value'])}{ends} {finding['verdict']}"

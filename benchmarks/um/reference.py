@@ -20,10 +20,10 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw
 
+from benchmarks.codes import digest_of, matching
 from benchmarks.dp_step.reference import processor
 from benchmarks.um import jobs as whole_jobs
 from benchmarks.um import measuring
-from benchmarks.um.codes import digest_of
 from benchmarks.um.cohorts import of_rows
 from benchmarks.um.training import train
 from benchmarks.um.ways import settings
@@ -72,7 +72,7 @@ def kept_row(kept: Path) -> dict[str, Any]:
 
 def code_digest() -> str:
     """Of the effort and of everything else that a row follows from, the data aside."""
-    return digest_of(ROOT, CODE, json.dumps(asdict(measuring.WHOLE)))
+    return digest_of(ROOT, matching(ROOT, CODE), json.dumps(asdict(measuring.WHOLE)))
 
 
 def _day(seconds: float | None = None) -> str:

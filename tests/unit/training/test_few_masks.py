@@ -168,7 +168,7 @@ def test_real_maps_are_warned_about_and_are_of_patients_no_network_saw(tmp_path:
 
 
 def test_only_who_learns_masks_meets_patients_with_masks_more_often_than_others(tmp_path: Path) -> None:
-    """Critics and mapper would know a few patients by heart: maps of half of what they meet would be theirs."""
+    """Critics would know a few patients by heart, and the mapper, which learns of them alone, would make maps like theirs."""
     archive = Watched()
     run(tmp_path, "none", archive=archive, labelled_share=0.25, steps=60, batch=8)
     readings = archive.read[len(archive.patients) :]
