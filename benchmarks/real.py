@@ -87,6 +87,7 @@ def whole_job(policy: Path, table: Path, home: Path, console: Console) -> tuple[
     figures = {
         "findings": row_of(audit),
         "verdict": audit["verdict"],
+        "fidelity": audit["fidelity"],
         "epsilon": training["privacy"].get("epsilon"),
         "delta": training["privacy"].get("delta"),
         "train_seconds": trained - began,
@@ -109,6 +110,7 @@ def row_of(audit: dict[str, Any]) -> dict[str, Any]:
             "holdout": finding["baseline"]["holdout"],
             "random": finding["baseline"]["random"],
             "verdict": finding["verdict"],
+            "required": finding["required"],
         }
     return findings
 

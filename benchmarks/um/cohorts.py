@@ -33,6 +33,7 @@ class Sides:
         held_out: Images to be judged on, masks and all.
         classes: Names.
         segment: Name of the one mask.
+        owners: (M,) whose each held-out image is.
         transforms: That leave an image of its class and its mask true: a chest is never mirrored.
     """
 
@@ -41,6 +42,7 @@ class Sides:
     classes: tuple[str, ...]
     segment: str
     transforms: tuple[str, ...]
+    owners: npt.NDArray[np.int64]
 
 
 def of_rows(batch: Batch, rows: Tensor) -> Batch:
@@ -68,11 +70,11 @@ def brains(side: int, train: int, held_out: int) -> Sides:
     order = rng.permutation(np.unique(block))
     apart = np.isin(block, order[: len(order) // 4])
     classes = tuple(sorted({row["label"] for row in rows}))
-    parts = []
+    parts, some = [], np.empty(0, dtype=np.int64)
     for chosen, most in ((~apart, train), (apart, held_out)):
         some = rng.permutation(np.flatnonzero(chosen))[:most]
         parts.append(_read(folder, "tumor_masks_128.zip", [rows[i] for i in some], "label", classes, side))
-    return Sides(parts[0], parts[1], classes, "tumour", (*MILD, "mirror"))
+    return Sides(parts[0], parts[1], classes, "tumour", (*MILD, "mirror"), block[some])
 
 
 @cache
@@ -87,7 +89,7 @@ def chests(side: int, train: int, held_out: int) -> Sides:
         _read(folder, "lung_masks_128.zip", [rows[i] for i in some], "label", classes, side)
         for some in (order[:train], order[train : train + held_out])
     ]
-    return Sides(parts[0], parts[1], classes, "lungs", MILD)
+    return Sides(parts[0], parts[1], classes, "lungs", MILD, np.arange(len(parts[1].labels)))
 
 
 def _read(

@@ -76,9 +76,14 @@ def bounds(cohort: str, effort: Effort) -> dict[str, float]:
 def dice(found: Tensor, truth: Tensor) -> Array:
     """(cases,) Dice at one half, of the images that show something."""
     one, two = (x.flatten(1) >= 0.5 for x in (found, truth))
-    shown = two.any(dim=1)
+    shown = something_shown(truth)
     both, total = (one & two).sum(dim=1), one.sum(dim=1) + two.sum(dim=1)
     return np.asarray((2.0 * both / total.clamp_min(1))[shown].numpy(), dtype=np.float64)
+
+
+def something_shown(truth: Tensor) -> Tensor:
+    """(N,) bool: cases that Dice is told of."""
+    return (truth.flatten(1) >= 0.5).any(dim=1)
 
 
 def row(
@@ -91,7 +96,8 @@ def row(
         scales: Whether to compare the archives over scales and tasks, which takes as long as teaching all segmenters.
 
     Returns:
-        ``dice`` by way, a number for each held-out case, and how both archives compare over scales and tasks; None: not asked.
+        ``dice`` by way, a number for each held-out case, ``owners`` of the cases, and how both archives compare over scales and
+        tasks; None: not asked.
     """
     sides = COHORTS[cohort](effort.side, effort.train, effort.held_out)
     pool, used = sides.train, len(sides.train.labels) if masks is None else masks
@@ -110,7 +116,13 @@ def row(
         segment = fitted(taught, sides.transforms, steps=effort.segmenter_steps, seed=seed, before=before)
         scores[way] = dice(segment(sides.held_out.images), sides.held_out.masks).tolist()
         note(f"{cohort}, {used} masks, seed {seed}: {way} {np.mean(scores[way]):.3f}")
-    return {"masks": used, "dice": scores, "scales_tasks": scales_tasks(sides, made) if scales else None}
+    owners = sides.owners[something_shown(sides.held_out.masks).numpy()].tolist()
+    return {
+        "masks": used,
+        "dice": scores,
+        "owners": owners,
+        "scales_tasks": scales_tasks(sides, made) if scales else None,
+    }
 
 
 def archives(

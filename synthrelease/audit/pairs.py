@@ -21,9 +21,10 @@ class PairedGain(NamedTuple):
     """What one method is above another, on the same cases.
 
     Attributes:
-        mean, low, high: Mean difference, with a 95 % interval over resampled cases.
-        p_value: Wilcoxon signed-rank, two-sided; 1 where every pair is equal.
+        mean, low, high: Mean difference of the cases, with a 95 % interval over resampled owners.
+        p_value: Wilcoxon signed-rank over the owners' means, two-sided; 1 where every pair is equal.
         cases: Number of pairs.
+        owners: Number of those they are of.
     """
 
     mean: float
@@ -31,19 +32,24 @@ class PairedGain(NamedTuple):
     high: float
     p_value: float
     cases: int
+    owners: int
 
 
-def paired_gain(better: npt.ArrayLike, than: npt.ArrayLike, rng: np.random.Generator) -> PairedGain:
+def paired_gain(
+    better: npt.ArrayLike, than: npt.ArrayLike, rng: np.random.Generator, *, owners: npt.ArrayLike | None = None
+) -> PairedGain:
     """Difference of two scores of the same cases.
 
     A case is a patient's image that both methods were scored on (Dice, say). The cells of a matrix over scales and tasks are no
-    cases: they are of the same images, and a test over them takes what is one finding for many.
+    cases: they are of the same images, and a test over them takes what is one finding for many. Nor are images of one patient,
+    neighbouring slices above all, as many findings: what is drawn again is patients.
 
     Args:
         better: (N,) scores. than: (N,) scores of the same cases, in the same order. rng: Draws the resamples.
+        owners: (N,) whose case each is; None: each is of somebody else.
 
     Raises:
-        UnsuitableData: Fewer than six pairs, or scores that are not numbers.
+        UnsuitableData: Cases of fewer than six, or scores that are not numbers.
         ValueError: They are not pairs.
 
     Source: Wilcoxon 1945.
@@ -51,15 +57,20 @@ def paired_gain(better: npt.ArrayLike, than: npt.ArrayLike, rng: np.random.Gener
     first, second = np.asarray(better, dtype=np.float64), np.asarray(than, dtype=np.float64)
     if first.shape != second.shape or first.ndim != 1:
         raise ValueError(f"scores of shape {first.shape} and {second.shape} are no pairs")
-    if len(first) < FEWEST:
+    whose = np.arange(len(first)) if owners is None else np.asarray(owners)
+    if whose.shape != first.shape:
+        raise ValueError(f"owners of shape {whose.shape} for scores of shape {first.shape}")
+    _, owner, sizes = np.unique(whose, return_inverse=True, return_counts=True)
+    if len(sizes) < FEWEST:
         raise UnsuitableData(
-            f"{len(first)} pairs: with fewer than {FEWEST} no signed-rank test can find anything at 5 %",
+            f"{len(sizes)} pairs: with fewer than {FEWEST} no signed-rank test can find anything at 5 %",
             fix="Score both methods on more cases.",
         )
     apart = first - second
     if not np.isfinite(apart).all():
         raise UnsuitableData("a score is not a number", fix="Leave out cases that cannot be scored, for both methods.")
-    p_value = float(stats.wilcoxon(apart).pvalue) if apart.any() else 1.0
-    means = apart[rng.integers(len(apart), size=(RESAMPLES, len(apart)))].mean(axis=1)
-    low, high = np.quantile(means, (0.025, 0.975))
-    return PairedGain(float(apart.mean()), float(low), float(high), p_value, len(apart))
+    sums = np.bincount(owner, apart)
+    p_value = float(stats.wilcoxon(sums / sizes).pvalue) if sums.any() else 1.0
+    drawn = rng.integers(len(sizes), size=(RESAMPLES, len(sizes)))
+    low, high = np.quantile(sums[drawn].sum(axis=1) / sizes[drawn].sum(axis=1), (0.025, 0.975))
+    return PairedGain(float(apart.mean()), float(low), float(high), p_value, len(apart), len(sizes))

@@ -19,7 +19,29 @@ def test_a_small_gain_in_every_case_is_found_where_cases_differ_more_than_method
     gain = paired_gain(cases + 0.02 + rng(1).normal(0, 0.01, 40), cases, rng())
     assert 0.01 < gain.low < gain.mean < gain.high < 0.03
     assert gain.p_value < 0.001
-    assert gain.cases == 40
+    assert (gain.cases, gain.owners) == (40, 40)
+
+
+def test_images_of_one_owner_are_one_finding() -> None:
+    own = rng().normal(0.01, 0.05, 8)
+    cases = np.repeat(own, 50) + rng(1).normal(0, 0.001, 400)
+    alone = paired_gain(cases, np.zeros(400), rng())
+    gain = paired_gain(cases, np.zeros(400), rng(), owners=np.repeat(np.arange(8), 50))
+    assert (gain.cases, gain.owners) == (400, 8)
+    assert gain.mean == alone.mean
+    assert gain.high - gain.low > 4 * (alone.high - alone.low)
+    assert gain.p_value == stats.wilcoxon(cases.reshape(8, 50).mean(axis=1)).pvalue > 100 * alone.p_value
+    with pytest.raises(UnsuitableData, match="5 pairs"):
+        paired_gain(cases, np.zeros(400), rng(), owners=np.arange(400) // 80)
+    with pytest.raises(ValueError, match="owners of shape"):
+        paired_gain(cases, np.zeros(400), rng(), owners=np.arange(8))
+
+
+def test_an_owner_with_more_images_weighs_more() -> None:
+    owners = np.repeat(np.arange(6), [60, 2, 2, 2, 2, 2])
+    gain = paired_gain(np.where(owners == 0, 0.3, -0.1), np.zeros(70), rng(), owners=owners)
+    assert gain.mean == pytest.approx((0.3 * 60 - 0.1 * 10) / 70)
+    assert gain.low < 0 < gain.high
 
 
 def test_no_gain_is_none() -> None:

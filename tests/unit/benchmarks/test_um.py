@@ -31,7 +31,7 @@ def discs(size: int, seed: int) -> Batch:
 @pytest.fixture
 def made_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """Discs in the place of a cohort: no real image is needed."""
-    sides = Sides(discs(40, 0), discs(60, 1), ("one", "other"), "disc", MILD)
+    sides = Sides(discs(40, 0), discs(60, 1), ("one", "other"), "disc", MILD, np.arange(60))
     monkeypatch.setattr(measuring, "COHORTS", {"discs": lambda side, train, held_out: sides})
 
 
@@ -62,7 +62,7 @@ def test_superpixels_that_see_the_mask_allow_all_of_it_and_others_what_their_siz
     seen = discs(20, 1)
     hidden = Batch(torch.zeros_like(seen.images), seen.masks, seen.labels)
     for held_out in (seen, hidden):
-        sides = Sides(seen, held_out, ("one", "other"), "disc", MILD)
+        sides = Sides(seen, held_out, ("one", "other"), "disc", MILD, np.arange(len(held_out.labels)))
         monkeypatch.setattr(measuring, "COHORTS", {"discs": lambda side, train, held_out, sides=sides: sides})
         bound = measuring.bounds("discs", measuring.QUICK)
         if held_out is seen:
@@ -94,6 +94,23 @@ def test_a_gain_at_one_seed_meets_no_goal_and_at_three_it_does() -> None:
         assert not one["goals"][name]["met"]
         assert three["goals"][name]["met"]
         assert not none["goals"][name]["met"]
+
+
+def test_intervals_are_over_owners_where_rows_tell_them() -> None:
+    noise = np.random.default_rng(1).normal(0, 0.1, 30)
+    of_all, of_six = figures(0.1), figures(0.1) | {"owners": [i // 5 for i in range(30)]}
+    for row in (of_all, of_six):
+        row["dice"][measuring.UM] = [x + y for x, y in zip(row["dice"][measuring.UM], noise, strict=True)]  # type: ignore[index]
+    found = [reference.gains({"50/0": row})["50"]["um_above_mask_conditioned"] for row in (of_all, of_six)]
+    assert [each["owners"] for each in found] == [30, 6]
+    assert found[0]["mean"] == found[1]["mean"]
+    assert found[0]["low"] != found[1]["low"]
+
+
+def test_a_row_tells_the_owner_of_each_case(made_up: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    row = measuring.row("discs", 8, 0, measuring.QUICK, lambda text: None, scales=False)
+    assert row["owners"] == list(range(60))
+    assert all(len(values) == 60 for values in row["dice"].values())
 
 
 def test_a_goal_that_was_not_measured_is_not_in_the_record() -> None:
@@ -205,7 +222,7 @@ def test_the_digest_follows_every_file_that_is_named_and_the_effort(
 
 
 def test_figures_over_scales_and_tasks_carry_intervals_and_what_was_left_out_is_said() -> None:
-    sides = Sides(discs(60, 0), discs(90, 1), ("one", "other"), "disc", MILD)
+    sides = Sides(discs(60, 0), discs(90, 1), ("one", "other"), "disc", MILD, np.arange(90))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("synthrelease.audit.task_cells.NAMED", ("no_such_extractor",))
         patch.setattr("synthrelease.audit.task_cells.STEPS", 2)

@@ -18,12 +18,17 @@ def finding(verdict: str = "pass", low: float | None = 0.1) -> dict[str, Any]:
     high = None if low is None else low + 0.2
     value = None if low is None else low + 0.1
     statistic = {"statistic": "Dice lost", "value": value, "low": low, "high": high, "direction": "lower is better"}
-    return {**statistic, "holdout": 0.0, "random": None, "verdict": verdict}
+    return {**statistic, "holdout": 0.0, "random": None, "verdict": verdict, "required": low is not None}
 
 
-def figures(fit: str = "pass", verdict: str = "pass", epsilon: float = 7.99) -> dict[str, Any]:
+def figures(fit: str = "pass", verdict: str = "pass", fidelity: str = "pass", epsilon: float = 7.99) -> dict[str, Any]:
     return {
-        name: {"findings": {"mask_consistency": finding(fit)}, "verdict": verdict, "epsilon": spent}
+        name: {
+            "findings": {"mask_consistency": finding(fit)},
+            "verdict": verdict,
+            "fidelity": fidelity,
+            "epsilon": spent,
+        }
         for name, spent in (("plain", None), ("private steps", epsilon))
     }
 
@@ -32,15 +37,18 @@ def test_a_goal_asks_that_masks_fit_that_no_audit_fails_and_that_the_budget_is_k
     met = {name: goal["met"] for name, goal in jobs.goals(figures()).items()}
     assert set(met) == {
         "job_plain_masks_fit_images",
-        "job_plain_audit",
-        "job_private_steps_audit",
+        "job_plain_privacy_and_conformance",
+        "job_plain_fidelity",
+        "job_private_steps_privacy_and_conformance",
+        "job_private_steps_fidelity",
         "job_private_steps_epsilon",
     }
     assert all(met.values())
     for worse, name in (
         (figures(fit="inconclusive"), "job_plain_masks_fit_images"),
-        (figures(verdict="fail"), "job_private_steps_audit"),
-        (figures(verdict="inconclusive"), "job_plain_audit"),
+        (figures(verdict="fail"), "job_private_steps_privacy_and_conformance"),
+        (figures(verdict="inconclusive"), "job_plain_privacy_and_conformance"),
+        (figures(fidelity="fail"), "job_private_steps_fidelity"),
         (figures(epsilon=8.01), "job_private_steps_epsilon"),
     ):
         assert not jobs.goals(worse)[name]["met"]
@@ -50,7 +58,7 @@ def test_the_page_tells_each_check_with_its_interval_and_a_check_that_was_not_as
     told = figures()
     told["plain"]["findings"]["novelty"] = finding("inconclusive", None)
     lines = jobs.lines(told, "2026-01-02")
-    assert "| mask_consistency: Dice lost (lower) | 0.2 (0.1 to 0.3) pass | 0.2 (0.1 to 0.3) pass | 0 |" in lines
+    assert "| **mask_consistency**: Dice lost (lower) | 0.2 (0.1 to 0.3) pass | 0.2 (0.1 to 0.3) pass | 0 |" in lines
     assert "| novelty: Dice lost (lower) | - inconclusive | - | 0 |" in lines
     assert any("2026-01-02" in line for line in lines)
 
@@ -65,8 +73,9 @@ def test_jobs_stay_as_recorded_until_they_are_measured_again(tmp_path: Path, mon
     assert not kept["goals"]["job_plain_masks_fit_images"]["met"]
     again = reference.result({}, {}, {}, "c", reference.recorded(), figures())
     assert again["goals"]["job_plain_masks_fit_images"]["met"]
-    assert "| audit's verdict | pass | pass | - |" in reference.page(again)
-    assert "audit's verdict" not in reference.page(reference.result({}, {}, {}, "c"))
+    assert "| **verdict: privacy and conformance** | pass | pass | - |" in reference.page(again)
+    assert "| **verdict: fidelity** | pass | pass | - |" in reference.page(again)
+    assert "**verdict:" not in reference.page(reference.result({}, {}, {}, "c"))
 
 
 def test_jobs_are_measured_alone_and_all_else_stays(
