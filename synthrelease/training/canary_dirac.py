@@ -114,7 +114,10 @@ def _sums(
     D, K = basis.dimensions, spec.classes
     full = [r for r in plan.releases if r.mechanism.name not in plan.step_groups]
     for r in full:
-        if r.mechanism.name not in (moments.COUNTS, moments.SUMS, moments.SECOND) or r.mechanism.steps != 1:
+        if (
+            r.mechanism.name not in (moments.COUNTS, moments.MASKED, moments.SUMS, moments.SECOND)
+            or r.mechanism.steps != 1
+        ):
             raise PolicyError(
                 f"the mechanism's audit does not know the release {r.mechanism.name}",
                 fix="Audit a policy whose closed-form releases are the moments.",
@@ -129,6 +132,7 @@ def _sums(
 
     makers: dict[str, tuple[int, Callable[[], Iterator[Array]]]] = {
         moments.COUNTS: (K, lambda: moments._counts(crowd, K)),
+        moments.MASKED: (K, lambda: moments._masked_counts(crowd, K)),
         moments.SUMS: (K * D, lambda: moments._sums(crowd, basis, K)),
         moments.SECOND: (
             D * (D + 1) // 2,

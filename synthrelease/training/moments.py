@@ -7,6 +7,12 @@ Each patient has weight one, spread evenly over the patient's images, and enters
     second_moments   (D (D+1) / 2,) mean outer product of features about the released   norm <= R^2
                                     class means; off-diagonals times sqrt 2
 
+Where masks of some are used, everybody teaches the image: features of masks are 0 where they are not known, about the mean too,
+which makes a vector shorter and never longer, and a fourth sum tells of how many they are:
+
+    masked_counts    (K,)           share of the patient's images in each class whose   norm <= 1
+                                    masks are used
+
 Means are sums over counts, the covariance is the second moments over the total count: post-processing, as is
 whatever the generator does to a covariance that noise has made indefinite.
 """
@@ -21,6 +27,7 @@ import numpy as np
 import numpy.typing as npt
 
 from synthrelease.errors import IntegrityError
+from synthrelease.generators.moments.estimate import OfMasks
 from synthrelease.privacy.account import Account
 from synthrelease.privacy.mechanism import gaussian_sum
 from synthrelease.privacy.noise import NoiseSource
@@ -29,7 +36,7 @@ from synthrelease.training.patients import TrainingPatients
 
 Array = npt.NDArray[np.float64]
 
-COUNTS, SUMS, SECOND = "class_counts", "class_sums", "second_moments"
+COUNTS, MASKED, SUMS, SECOND = "class_counts", "masked_counts", "class_sums", "second_moments"
 RESIDUAL_CLIP = 0.6
 """Clip norm of a feature vector about its class mean, over that of the vector itself; a public constant."""
 
@@ -38,6 +45,7 @@ class FeatureBasis(Protocol):
     """A public description of images and masks by features; see the moments generator's basis."""
 
     dimensions: int
+    image_dimensions: int
     clip_norm: float
 
     def features(self, images: npt.ArrayLike, masks: npt.ArrayLike) -> Array:
@@ -55,6 +63,7 @@ class Moments:
         covariance: (D, D) symmetric; noise may have made it indefinite.
         mean_noise: (K,) standard deviation of the noise in each element of a class mean; 0 when exact. Public.
         covariance_noise: The same, of the off-diagonal elements of ``covariance``.
+        of_masks: What differs for what is of masks, where masks of some are used; None: every image has masks.
     """
 
     counts: Array
@@ -62,24 +71,39 @@ class Moments:
     covariance: Array
     mean_noise: Array
     covariance_noise: float
+    of_masks: OfMasks | None = None
 
 
-def queries(basis: FeatureBasis) -> dict[str, Query]:
-    """The three sums with their sensitivities and shares of the moments' budget; public."""
+def queries(basis: FeatureBasis, *, some_masks: bool = False) -> dict[str, Query]:
+    """The sums with their sensitivities and shares of the moments' budget; public.
+
+    Args:
+        basis: Public features.
+        some_masks: Whether the policy uses the masks of some.
+    """
     residual = RESIDUAL_CLIP * basis.clip_norm
-    return {COUNTS: Query(1.0, 0.08), SUMS: Query(basis.clip_norm, 0.32), SECOND: Query(residual**2, 0.60)}
+    return {
+        COUNTS: Query(1.0, 0.08),
+        **({MASKED: Query(1.0, 0.08)} if some_masks else {}),
+        SUMS: Query(basis.clip_norm, 0.32),
+        SECOND: Query(residual**2, 0.60),
+    }
 
 
-def _patient_terms(
-    patients: TrainingPatients, basis: FeatureBasis
-) -> Iterator[list[tuple[Array, npt.NDArray[np.int64]]]]:
-    """Features and labels of each patient's images, a block of patients at a time."""
+Terms = tuple[Array, npt.NDArray[np.int64], Array]
+"""Features (n, D) of a patient's images, their labels (n,), and what is known of the features (n, D): 1, or 0 where masks are not."""
+
+
+def _patient_terms(patients: TrainingPatients, basis: FeatureBasis) -> Iterator[list[Terms]]:
+    """Of each patient, a block of patients at a time."""
     for block in patients.blocks():
         rows = np.concatenate([patients.rows(p) for p in block])
         features = basis.features(*patients.arrays(rows))
-        labels = patients.labels(rows)
+        known = np.ones_like(features)
+        known[~patients.known_masks(rows), basis.image_dimensions :] = 0.0
         ends = np.cumsum([len(patients.rows(p)) for p in block])[:-1]
-        yield list(zip(np.split(features, ends), np.split(labels, ends), strict=True))
+        parts = (np.split(each, ends) for each in (features, patients.labels(rows), known))
+        yield list(zip(*parts, strict=True))
 
 
 def _counts(patients: TrainingPatients, classes: int) -> Iterator[Array]:
@@ -89,11 +113,22 @@ def _counts(patients: TrainingPatients, classes: int) -> Iterator[Array]:
         )
 
 
+def _masked_counts(patients: TrainingPatients, classes: int) -> Iterator[Array]:
+    for block in patients.blocks():
+        own = [patients.rows(p) for p in block]
+        yield np.stack(
+            [
+                np.bincount(patients.labels(rows[patients.known_masks(rows)]), minlength=classes) / len(rows)
+                for rows in own
+            ]
+        )
+
+
 def _sums(patients: TrainingPatients, basis: FeatureBasis, classes: int) -> Iterator[Array]:
     for terms in _patient_terms(patients, basis):
         out = np.zeros((len(terms), classes, basis.dimensions))
-        for own, (features, labels) in zip(out, terms, strict=True):
-            np.add.at(own, labels, features / len(features))
+        for own, (features, labels, known) in zip(out, terms, strict=True):
+            np.add.at(own, labels, features * known / len(features))
         yield out.reshape(len(terms), -1)
 
 
@@ -104,9 +139,9 @@ def _second(patients: TrainingPatients, basis: FeatureBasis, means: Array, clip:
         for start in range(0, len(terms), 32):
             part = terms[start : start + 32]
             out = np.empty((len(part), upper[0].size))
-            for own, (features, labels) in zip(out, part, strict=True):
+            for own, (features, labels, known) in zip(out, part, strict=True):
                 with np.errstate(all="ignore"):  # what is not finite is set to zero by the mechanism
-                    residual = features - means[labels]
+                    residual = (features - means[labels]) * known
                     if clip is not None:
                         norms = np.linalg.norm(residual, axis=1, keepdims=True)
                         residual = residual * (clip / np.maximum(norms, clip))
@@ -151,7 +186,7 @@ def fit_moments(
         patients: Training patients.
         basis: Public features.
         classes: K.
-        account: Pays for three releases; None fits exactly and claims nothing.
+        account: Pays for each release; None fits exactly and claims nothing.
         noise: Where the normals come from; unused without an account.
         known: Sums already released by an earlier, killed process, by name: never released twice.
         keep: Called with each sum as soon as it is released, to put it on disk.
@@ -182,18 +217,33 @@ def fit_moments(
 
     D = basis.dimensions
     counts = release(COUNTS, _counts(patients, classes), classes)
+    masked = release(MASKED, _masked_counts(patients, classes), classes) if patients.some_masks else counts
     sums = release(SUMS, _sums(patients, basis, classes), classes * D).reshape(classes, D)
     floor = 1e-9 if account is None else max(1.0, _deviation(account, COUNTS))
-    means = class_means(counts, sums, floor)
+    means = np.hstack(
+        [
+            class_means(of, part, floor)
+            for of, part in zip((counts, masked), np.split(sums, [basis.image_dimensions], axis=1), strict=True)
+        ]
+    )
     clip = None if account is None else RESIDUAL_CLIP * basis.clip_norm
     second = release(SECOND, _second(patients, basis, means, clip), D * (D + 1) // 2)
-    total = max(float(counts.sum()), floor)
+
+    def noises(of: Array) -> tuple[Array, float]:
+        """In means and in the covariance, where this many were counted."""
+        across = _deviation(account, SECOND) / max(float(of.sum()), floor) / float(np.sqrt(2.0))
+        return _deviation(account, SUMS) / np.maximum(of, floor), across
+
+    total = np.full((D, D), max(float(masked.sum()), floor))
+    total[: basis.image_dimensions, : basis.image_dimensions] = max(float(counts.sum()), floor)
+    mean_noise, covariance_noise = noises(counts)
     return Moments(
         counts=np.maximum(counts, 0.0),
         means=means,
         covariance=symmetric(second, D) / total,
-        mean_noise=_deviation(account, SUMS) / np.maximum(counts, floor),
-        covariance_noise=_deviation(account, SECOND) / total / float(np.sqrt(2.0)),
+        mean_noise=mean_noise,
+        covariance_noise=covariance_noise,
+        of_masks=OfMasks(np.maximum(masked, 0.0), *noises(masked)) if patients.some_masks else None,
     )
 
 

@@ -97,13 +97,19 @@ class TrainingPatients:
                     fix="Raise generator.labelled_share, or check segments and masks of the cohort section.",
                 )
 
-    def labelled(self) -> TrainingPatients:
-        """Only those patients, and images, whose masks are used: what is learned of masks by counting."""
-        if self._labelled is None:
-            return self
-        part = copy(self)
-        part._rows = [kept for kept in (rows[self._labelled[rows]] for rows in self._rows) if len(kept)]
-        return part
+    @property
+    def some_masks(self) -> bool:
+        """Whether images are kept whose masks are not known, or not used. Public: it follows from the policy."""
+        return self._labelled is not None
+
+    def known_masks(self, rows: Rows) -> npt.NDArray[np.bool_]:
+        """(n,) whether masks are known, and used."""
+        return np.ones(len(rows), dtype=np.bool_) if self._labelled is None else self._labelled[rows]
+
+    def labelled_rows(self) -> Rows:
+        """Rows, of every patient, whose masks are used."""
+        rows = self.all_rows
+        return rows[self.known_masks(rows)]
 
     def parted(self, share: float, seed: int) -> tuple[TrainingPatients, TrainingPatients]:
         """The patients without a share of them, and that share: at least one patient on each side.

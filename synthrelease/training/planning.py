@@ -40,8 +40,9 @@ def plan_of(policy: Policy) -> PrivacyPlan | None:
     if policy.privacy.mode == "none":
         return None
     basis = Basis(spec_of(policy), policy.generator)
+    some_masks = bool(policy.cohort.segments) and few_masks_of(policy) is not None
     return plan_privacy(
         policy.privacy,
-        queries(basis),
+        queries(basis, some_masks=some_masks),
         players=players_on_real_images(policy.generator),
     )

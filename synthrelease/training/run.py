@@ -43,7 +43,7 @@ from synthrelease.training.loop import (
     seeded,
     step_together,
 )
-from synthrelease.training.moments import COUNTS, SECOND, SUMS, fit_moments
+from synthrelease.training.moments import SECOND, fit_moments
 from synthrelease.training.patients import Rows, TrainingPatients
 
 WARM_UP, STEPS = "warm-up", "steps"
@@ -127,7 +127,7 @@ class TrainingRun:
 
     def _moments(self) -> MomentsGenerator:
         settings = self.policy.generator
-        self.progress.stage("training: moments", 3)
+        self.progress.stage("training: moments", 4 if self.patients.some_masks else 3)
         sums = self.checkpoint.sums()
 
         def keep(name: str, value: Array) -> None:
@@ -135,12 +135,12 @@ class TrainingRun:
             self.checkpoint.keep_sums(sums)
             self.events.write("sum released", name=name)
             self.progress.step(len(sums))
-            if self.stop.asked and len(sums) < len((COUNTS, SUMS, SECOND)):
+            if self.stop.asked and name != SECOND:  # the last one
                 raise self.stop.stopped("between moments")
 
         basis = Basis(self.spec, settings)
         found = fit_moments(
-            self.patients.labelled(),
+            self.patients,
             basis,
             self.spec.classes,
             account=self.account,
@@ -158,6 +158,7 @@ class TrainingRun:
                 found.covariance,
                 mean_noise=found.mean_noise,
                 covariance_noise=found.covariance_noise,
+                of_masks=found.of_masks,
             )
 
     def _steps(self, generator: Generator, moments: MomentsGenerator | None, settings: Stepped) -> Position:
@@ -236,7 +237,7 @@ class TrainingRun:
 
     def _real_batches(self, settings: Stepped) -> tuple[Batches, Batches]:
         """Real images, drawn evenly; and for who seeks masks, where few have them, half of a batch from those who have."""
-        rows, masked = self.patients.all_rows, self.patients.labelled().all_rows
+        rows, masked = self.patients.all_rows, self.patients.labelled_rows()
         taught = settings.batch // 2 if len(masked) < len(rows) else 0
 
         def drawn(among: Rows, size: int, rng: torch.Generator) -> Rows:

@@ -56,6 +56,7 @@ class Basis:
 
     Attributes:
         dimensions: D, length of one image's features: image coefficients, then each mask's.
+        image_dimensions: How many of them are the image's.
         prior_spread: (D,) public standard deviation of each feature under the power law.
         clip_norm: Public bound for the length of one feature vector; twice the length the power law expects, since
             the mean image counts too.
@@ -68,6 +69,7 @@ class Basis:
         spread = np.concatenate([_spread(self._image), *[_spread(self._mask)] * spec.segments])
         self._scale: Array = 1.0 / (spec.resolution * spread**POWER)
         self.dimensions: int = spread.size
+        self.image_dimensions: int = self._image**2
         self.prior_spread: Array = spread ** (1.0 - POWER)
         expected_length = float(np.sqrt(np.sum(self.prior_spread**2)))
         self.clip_norm: float = 2.0 * expected_length

@@ -2,10 +2,26 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[np.float64]
+
+
+class OfMasks(NamedTuple):
+    """What is known of masks where they are of fewer images.
+
+    Attributes:
+        counts: (C,) patients with masks by class; noise may have made them negative.
+        mean_noise: (C,) standard deviation of the noise in each coordinate of the masks' means.
+        covariance_noise: The same, in each off-diagonal entry of the covariance that is of a mask.
+    """
+
+    counts: Array
+    mean_noise: Array
+    covariance_noise: float
 
 
 def shrunken_means(means: Array, counts: Array, noise: Array) -> Array:
@@ -64,6 +80,23 @@ def denoised_covariance(covariance: Array, noise: float, prior: Array) -> Array:
     share = min(max(left / room, 0.0), 1.0) if room > 0.0 and noise > 0.0 else 0.0
     result = (axes * x) @ axes.T + share * rest
     return np.asarray((result + result.T) / 2.0, dtype=np.float64)
+
+
+def joined_covariance(covariance: Array, noise: tuple[float, float], prior: Array, images: int) -> Array:
+    """The covariance of image and masks where masks are of fewer: the image's own by itself, the rest by what both tell.
+
+    All of it is denoised as if it were as noisy as what is of masks, and then the image's block taken of everybody's images alone.
+
+    Args:
+        covariance: (D, D). noise: Of the image's block, and of the rest. prior: (D,), see :func:`denoised_covariance`.
+        images: Features that are the image's, and come first.
+
+    Returns:
+        (D, D) symmetric; :func:`square_root` takes its positive semi-definite part.
+    """
+    result = denoised_covariance(covariance, noise[1], prior)
+    result[:images, :images] = denoised_covariance(covariance[:images, :images], noise[0], prior[:images])
+    return result
 
 
 def square_root(covariance: Array) -> Array:

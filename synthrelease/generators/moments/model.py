@@ -12,7 +12,13 @@ from torch import Tensor
 
 from synthrelease.errors import IntegrityError
 from synthrelease.generators.moments.basis import Array, Basis, Frequencies
-from synthrelease.generators.moments.estimate import denoised_covariance, shrunken_means, square_root
+from synthrelease.generators.moments.estimate import (
+    OfMasks,
+    denoised_covariance,
+    joined_covariance,
+    shrunken_means,
+    square_root,
+)
 from synthrelease.generators.protocol import Batch, Player, Spec
 
 # Outlines of organs are sharp; a low-frequency mask is not. A public contrast about one half gives the edge back.
@@ -61,6 +67,7 @@ class MomentsGenerator:
         *,
         mean_noise: npt.ArrayLike | None = None,
         covariance_noise: float = 0.0,
+        of_masks: OfMasks | None = None,
     ) -> Self:
         """Fit to moments that are public already (noise was added, or no privacy is claimed).
 
@@ -72,15 +79,25 @@ class MomentsGenerator:
             covariance: (D, D) covariance about the class means, common to all classes; need not be positive.
             mean_noise: (C,) standard deviation of the noise in each coordinate of the means; empty: none.
             covariance_noise: Standard deviation of the noise in each off-diagonal entry of ``covariance``.
+            of_masks: Where fewer images have masks, what differs for them; None: as many have.
 
         Returns:
             A generator ready to sample.
         """
         sizes = np.asarray(counts, dtype=np.float64)
         noise = np.zeros_like(sizes) if mean_noise is None else np.asarray(mean_noise, dtype=np.float64)
-        centres = shrunken_means(np.asarray(means, dtype=np.float64), sizes, noise)
-        prior: Array = Basis(spec, settings).prior_spread ** 2
-        spread = denoised_covariance(np.asarray(covariance, dtype=np.float64), covariance_noise, prior)
+        given, spread = np.asarray(means, dtype=np.float64), np.asarray(covariance, dtype=np.float64)
+        basis = Basis(spec, settings)
+        prior: Array = basis.prior_spread**2
+        if of_masks is None:
+            centres = shrunken_means(given, sizes, noise)
+            spread = denoised_covariance(spread, covariance_noise, prior)
+        else:
+            image, masks = np.split(given, [basis.image_dimensions], axis=1)
+            masks = shrunken_means(masks, of_masks.counts, of_masks.mean_noise)
+            centres = np.hstack([shrunken_means(image, sizes, noise), masks])
+            both = (covariance_noise, of_masks.covariance_noise)
+            spread = joined_covariance(spread, both, prior, basis.image_dimensions)
         return cls(spec, settings, torch.from_numpy(centres), torch.from_numpy(square_root(spread)))
 
     @classmethod

@@ -8,7 +8,7 @@ import torch
 
 from synthrelease.errors import IntegrityError
 from synthrelease.generators.moments.basis import POWER, Basis
-from synthrelease.generators.moments.estimate import denoised_covariance, shrunken_means
+from synthrelease.generators.moments.estimate import denoised_covariance, joined_covariance, shrunken_means, square_root
 from synthrelease.generators.moments.model import MomentsGenerator
 from synthrelease.generators.protocol import Spec
 from synthrelease.policy.generators import MomentsGenerator as Settings
@@ -123,6 +123,28 @@ def test_without_noise_a_covariance_is_kept_as_it_is() -> None:
     mixing = np.random.default_rng(4).normal(size=(10, 10))
     covariance = mixing @ mixing.T
     np.testing.assert_allclose(denoised_covariance(covariance, 0.0, np.ones(10)), covariance, atol=1e-9)
+
+
+def test_what_more_images_tell_of_the_image_is_not_lost_to_masks_of_few() -> None:
+    rng = np.random.default_rng(7)
+    size, images, noise = 60, 40, (0.05, 0.4)
+    directions = np.linalg.qr(rng.normal(size=(size, 6)))[0]
+    truth = (directions * np.array([40.0, 20.0, 6.0, 3.0, 2.0, 1.0])) @ directions.T
+    raw = rng.normal(size=(size, size)) * noise[1]
+    raw[:images, :images] *= noise[0] / noise[1]
+    noisy = truth + np.triu(raw, 1) + np.triu(raw, 1).T + np.diag(np.diag(raw)) * np.sqrt(2)
+    prior = np.full(size, 0.01)
+
+    joined = joined_covariance(noisy, noise, prior, images)
+    few = denoised_covariance(noisy, noise[1], prior)
+
+    def off(found: np.ndarray) -> float:
+        return float(np.linalg.norm((found - truth)[:images, :images]))
+
+    assert off(joined) < 0.6 * off(few)
+    np.testing.assert_array_equal(joined[images:], few[images:])
+    root = square_root(joined)
+    assert np.linalg.norm(root @ root.T - truth) < np.linalg.norm(few - truth)
 
 
 def test_class_means_lost_in_noise_become_the_common_mean() -> None:

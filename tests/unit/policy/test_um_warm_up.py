@@ -1,4 +1,4 @@
-"""Under a claim the painter learns masks before it teaches itself."""
+"""Under a claim the painter learns masks before it teaches itself in private steps."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from synthrelease.policy.shipped import shipped_file
 
 
 def changed(tmp_path: Path, *changes: tuple[str, str]) -> Path:
-    """The shipped policy with some of its lines written otherwise."""
+    """The shipped policy with private steps, and with some of its lines written otherwise."""
     text = shipped_file("policies", "um_eps8").read_text()
-    for old, new in changes:
+    for old, new in (*STEPS, *changes):
         assert text.count(old) == 1, old
         text = text.replace(old, new)
     (tmp_path / "policy.yaml").write_text(text)
     return tmp_path / "policy.yaml"
 
 
+STEPS = (("  moments_share: 1\n", "  moments_share: 0.7\n"), ("  steps: 0 ", "  steps: 100 "))
 NO_WARM_UP = ("warmup_steps: 1000", "warmup_steps: 0")
 
 

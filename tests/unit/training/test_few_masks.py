@@ -70,7 +70,7 @@ def test_images_without_masks_are_kept_and_count_as_unlabelled() -> None:
     batch = kept.batch(kept.all_rows)
     assert batch.labelled is not None
     assert batch.labelled.tolist() == archive.has_mask.tolist()
-    assert len(kept.labelled()) == 19
+    assert len(kept.labelled_rows()) == 38
     assert len(TrainingPatients(archive, archive.patients, 1)) == 19
 
 
