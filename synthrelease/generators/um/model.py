@@ -54,6 +54,9 @@ GAME_BETAS = (0.0, 0.99)
 """Of the critics' and the mapper's, who carry no step on. When they did, and slopes were hardly held down (``penalty_weight`` 0.1),
 made-up maps of brains varied two thirds as much as real ones do, since then nine tenths (standard deviation of coarse levels).
 """
+UNMOVED = 0.5
+"""Of the painter's lessons. Lungs of children, 50 masks, three seeds: what UM makes teaches a Dice of 0.915, and 0.909 where every
+lesson was moved; tumours 0.234 and 0.236."""
 DONOR_SHARE = 0.1
 """Of the training patients, set apart to give maps, where maps are real."""
 RISE = (0.2, 0.6)
@@ -330,10 +333,16 @@ class UmGenerator:
         return {**told, "wanted": wanted, "pixels": torch.where(known, 1.0, trust), "weights": weights}
 
     def _moved(self, batch: Batch, rng: torch.Generator) -> Batch:
-        """Each image under a transform of its own, and its masks with it: a few masks stand for many more."""
+        """Half of the images under a transform of its own, and its masks with it: a few masks stand for many more.
+
+        The other half stays: maps are made like those of images as they are, which the painter would never meet.
+        """
         if not self._settings.transforms:
             return batch
-        pictures = transformed(torch.cat([batch.images, 2 * batch.masks - 1], dim=1), self._settings.transforms, rng)
+        given = torch.cat([batch.images, 2 * batch.masks - 1], dim=1)
+        moved = transformed(given, self._settings.transforms, rng)
+        stays = torch.rand(len(given), generator=rng) < UNMOVED
+        pictures = torch.where(stays[:, None, None, None], given, moved)
         return Batch(pictures[:, :1].contiguous(), (pictures[:, 1:] + 1) / 2, batch.labels, labelled=batch.labelled)
 
     def _maps_of(self, batch: Batch, *, again: bool) -> Tensor:

@@ -72,7 +72,7 @@ def test_superpixels_that_see_the_mask_allow_all_of_it_and_others_what_their_siz
 
 
 def test_masks_take_the_place_of_maps_in_the_baseline() -> None:
-    batch = discs(6, 2)
+    batch = discs(20, 2)
     generator = MaskGuided(Spec(32, 2, 1), settings(width=8, batch=4, seed=0, transforms=MILD))
     critics, painter, _ = generator.players()
     told = critics.draw(batch, torch.Generator().manual_seed(0))

@@ -98,13 +98,15 @@ def test_few_masks_teach_to_draw_all(taught: tuple[UmGenerator, Batch]) -> None:
     assert (done.images - full.images).abs().mean() < 0.2
 
 
-def test_lessons_move_image_and_mask_together_and_the_map_is_of_what_was_moved() -> None:
+def test_half_of_the_lessons_move_image_and_mask_together_and_the_map_is_of_what_was_moved() -> None:
     generator = UmGenerator(SMALL, settings(transforms=("shift", "rotate")))
-    batch = discs(6, rng())
+    batch = discs(60, rng())
     told = player(generator, "painter").draw(batch, rng())
-    moved = (told["image"] - batch.images).abs().mean(dim=(1, 2, 3))
-    assert (moved > 0.02).all()
-    assert not torch.allclose(told["wanted"], batch.masks)
+    moved = (told["image"] - batch.images).abs().mean(dim=(1, 2, 3)) > 0.02
+    assert 15 <= int(moved.sum()) <= 45
+    assert torch.equal(told["image"][~moved], batch.images[~moved])
+    assert torch.equal(told["wanted"][~moved], batch.masks[~moved])
+    assert not torch.isclose(told["wanted"], batch.masks).flatten(1).all(dim=1)[moved].any()
     # A disc is brighter than what is about it: where it went, its mask went.
     inside = told["wanted"] > 0.9
     assert told["image"][inside].mean() > told["image"][~inside].mean() + 0.3
