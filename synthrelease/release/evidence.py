@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from synthrelease.errors import IntegrityError
+from synthrelease.policy.places import places
 from synthrelease.records.digests import digest_of_file
 from synthrelease.records.files import atomic_write_bytes, atomic_write_json, atomic_write_text, read_json
 from synthrelease.release import extracts
@@ -48,7 +49,7 @@ def write_evidence(
     extracts.require_public_archive(run.archive, private)
     digests = run.digests
     pages: dict[str, dict[str, Any]] = {
-        POLICY: extracts.policy_extract(run.policy, digest_of_file(run.folder / POLICY)),
+        POLICY: extracts.policy_extract(run.policy, digest_of_file(run.folder / POLICY), private),
         TRAINING: extracts.record_extract(TRAINING, run.training, digests.training, private),
         AUDIT: audit,
         CLAIM: statement.to_json(),
@@ -74,14 +75,10 @@ def write_evidence(
 
 def private_texts(run: RunRecords) -> tuple[str, ...]:
     """Texts that name a place or a machine. A word without a slash is no place: 'phantom' may stand in a pack."""
-    source = run.policy.cohort.source
-    places = {
-        str(run.folder.resolve()),
-        str(Path.home()) if len(str(Path.home())) > 1 else "",
-        source if "/" in source else "",
-    }
-    host = socket.gethostname()
-    return tuple(sorted({*places, host if len(host) >= 6 else ""} - {""}))
+    home, host = str(Path.home()), socket.gethostname()
+    texts = {str(run.folder.resolve()), home if len(home) > 1 else "", host if len(host) >= 6 else ""}
+    texts |= {named for named in places(run.policy).values() if "/" in named or "\\" in named}
+    return tuple(sorted(texts - {""}))
 
 
 def require_no_private_text(run: RunRecords, pack: Path) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from synthrelease.errors import IntegrityError
 from synthrelease.policy.loader import resolved
+from synthrelease.policy.places import places, replaced
 from synthrelease.policy.schema import Policy
 from synthrelease.records.coarse import coarse_audit
 
@@ -78,15 +79,21 @@ def without_places(value: Any, private: Iterable[str] = ()) -> Any:
     return value
 
 
-def policy_extract(policy: Policy, digest: str) -> dict[str, Any]:
-    """The policy with every default spelled out, without the folder of the cohort or the name of the operator."""
-    values = resolved(policy)
-    values["cohort"]["source"] = WITHHELD
-    values["cohort"]["label"]["csv"] = WITHHELD if policy.cohort.label.csv else None
-    values["roles"]["operator"] = WITHHELD
-    if "/" in policy.audit.profile or "\\" in policy.audit.profile:
-        values["audit"]["profile"] = WITHHELD
-    return {**values, "extract_of": _origin("policy.resolved.json", digest)}
+def policy_extract(policy: Policy, digest: str, private: Iterable[str] = ()) -> dict[str, Any]:
+    """The policy with every default spelled out, without the name of the operator and without any place: at the settings that
+    name one, and in the texts, which may.
+
+    Args:
+        policy: The policy.
+        digest: Digest of the bytes of policy.resolved.json.
+        private: See :func:`without_places`.
+    """
+    values, texts = resolved(policy), tuple(private)
+    for setting in (*places(policy), ("roles", "operator")):
+        values = replaced(values, setting, WITHHELD)
+    # Section by section: the cohort's, as a whole, is no private text.
+    extract = {section: without_places(value, texts) for section, value in values.items()}
+    return {**extract, "extract_of": _origin("policy.resolved.json", digest)}
 
 
 def record_extract(name: str, record: Mapping[str, Any], digest: str, private: Iterable[str] = ()) -> dict[str, Any]:

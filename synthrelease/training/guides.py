@@ -21,14 +21,13 @@ from synthrelease.errors import IntegrityError, PolicyError, UsageError
 from synthrelease.generators.protocol import Generator
 from synthrelease.generators.registry import WEIGHTS, load_generator
 from synthrelease.policy.findings import finding_names
-from synthrelease.policy.generators import PgganGenerator
+from synthrelease.policy.generators import OWN_GUIDES, PgganGenerator
 from synthrelease.policy.loader import policy_digest, policy_from
 from synthrelease.policy.schema import Policy
 from synthrelease.records.digests import digest_of_file
 from synthrelease.records.files import read_json
 from synthrelease.records.runs import Run
 
-OWN = ("trained", "moments")
 KINDS = ("public", "dp", "private internal")
 """What a guide tells of patients, least first: nothing, what an epsilon bounds, anything."""
 
@@ -90,12 +89,12 @@ def taken_guide(policy: Policy) -> TakenGuide | None:
         IntegrityError: Its files contradict each other.
     """
     settings = policy.generator
-    if not isinstance(settings, PgganGenerator) or settings.guide in OWN:
+    if not isinstance(settings, PgganGenerator) or settings.guide in OWN_GUIDES:
         return None
     run = Run(Path(settings.guide))
     if not run.training.exists():
         raise UsageError(
-            f"generator.guide: {settings.guide} is neither one of {', '.join(OWN)} nor the folder of a trained run",
+            f"generator.guide: {settings.guide} is neither one of {', '.join(OWN_GUIDES)} nor the folder of a trained run",
             fix="Name a run's folder, runs/NAME, or train a guide with this generator (guide: trained).",
         )
     record, other = _unchanged(run)
@@ -161,7 +160,7 @@ def _told(policy: Policy, guide: str, record: Mapping[str, Any]) -> dict[str, An
         IntegrityError: The record does not say where the guide came from, or not what the policy says.
     """
     came = dict(record.get("guide") or {})
-    if came.get("kind") not in ((guide,) if guide in OWN else KINDS):
+    if came.get("kind") not in ((guide,) if guide in OWN_GUIDES else KINDS):
         raise IntegrityError(
             "the training.json of the run that generator.guide names does not say where its guide came from",
             fix="Restore it from a copy, or train that run again.",
@@ -173,4 +172,4 @@ def _told(policy: Policy, guide: str, record: Mapping[str, Any]) -> dict[str, An
         own = {"kind": "private internal"}
     else:
         own = {"kind": "dp", "epsilon": claim["epsilon"], "delta": claim["delta"]}
-    return own if guide in OWN else max(own, came, key=lambda each: KINDS.index(each["kind"]))
+    return own if guide in OWN_GUIDES else max(own, came, key=lambda each: KINDS.index(each["kind"]))

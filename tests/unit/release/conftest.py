@@ -261,17 +261,27 @@ def stepped(run: Path) -> Path:
 
 
 @pytest.fixture
-def plain(tmp_path: Path) -> Path:
-    """A run without privacy."""
-    policy = {**POLICY, "privacy": {"mode": "none"}, "sharing": {"tier": "internal"}}
-    return write_run(tmp_path / "runs" / "plain", policy, NO_CLAIM)
+def plain_policy() -> dict[str, Any]:
+    """A policy without privacy."""
+    return {**POLICY, "privacy": {"mode": "none"}, "sharing": {"tier": "internal"}}
 
 
 @pytest.fixture
-def signed_real_maps(tmp_path: Path) -> Path:
+def plain_run_of() -> Callable[[Path, dict[str, Any]], Path]:
+    """Writes a run of a policy without privacy, which two people have approved."""
+    return lambda folder, policy: sign(write_run(folder, policy, NO_CLAIM))
+
+
+@pytest.fixture
+def plain(tmp_path: Path, plain_policy: dict[str, Any]) -> Path:
+    """A run without privacy."""
+    return write_run(tmp_path / "runs" / "plain", plain_policy, NO_CLAIM)
+
+
+@pytest.fixture
+def signed_real_maps(tmp_path: Path, plain_policy: dict[str, Any]) -> Path:
     """A run without privacy whose images were painted after maps of real ones, approved."""
-    policy = {**POLICY, "privacy": {"mode": "none"}, "sharing": {"tier": "internal"}}
-    policy["generator"] = {"name": "um", "guidance": "real"}
+    policy = {**plain_policy, "generator": {"name": "um", "guidance": "real"}}
     return sign(write_run(tmp_path / "runs" / "painted", policy, NO_CLAIM))
 
 

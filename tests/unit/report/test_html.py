@@ -319,6 +319,16 @@ def test_without_privacy_the_page_says_that_there_is_no_guarantee(inputs: Any, t
     assert "Epsilon (ε) 7.98" not in text
 
 
+def test_no_place_that_a_policy_takes_things_from_is_in_the_external_edition(inputs: Any) -> None:
+    place = "/data/StMary/dr_jones/atlas.npy"
+    for generator in ({"name": "um", "public_images": place}, {"name": "pggan", "guide": place}):
+        cohort = {**inputs.external.policy["cohort"], "source": place, "label": {"csv": place}}
+        policy = {**inputs.external.policy, "generator": generator, "cohort": cohort, "audit": {"profile": place}}
+        page = render(Edition.EXTERNAL, replace(inputs.external, policy=policy))
+        assert generator["name"] in page
+        assert "StMary" not in page
+
+
 def test_hostile_names_stay_text(inputs: Any) -> None:
     attack = "\"><script>alert(1)</script><img src=x onerror=alert(1)>'"
     audit = copy.deepcopy(inputs.external.audit)
