@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from synthrelease.errors import UnsuitableData, UsageError
 from synthrelease.generators.protocol import Generator
@@ -19,6 +20,8 @@ from synthrelease.generators.um.model import UmGenerator
 from synthrelease.policy.generators import UmGenerator as UmSettings
 from synthrelease.policy.schema import Policy
 from synthrelease.policy.shares import images_by_class
+from synthrelease.training.likeness import BLOCK, any_is_among
+from synthrelease.training.patients import Images
 
 WARNING = (
     "generator.guidance: real: images are painted after maps of patients who were set apart for it, and each leads back to its "
@@ -37,6 +40,32 @@ class PublicImages:
 
     images: Tensor
     digest: str
+
+    def require_strangers(self, cohort: Images) -> None:
+        """Refuse images of the cohort among them, of training, holdout or neither: as public ones they would be under no claim.
+
+        How many there are, and whose, stands in no message. A refusal stays in the house; a run that goes on tells of the cohort
+        that no public image is in it, which is what calling them public says.
+
+        Args:
+            cohort: All of it; read a block at a time.
+
+        Raises:
+            UnsuitableData: One of them is an image of the cohort, or nearly so; see :mod:`synthrelease.training.likeness`.
+        """
+        rows = np.arange(len(cohort.labels), dtype=np.int64)
+        blocks = (torch.from_numpy(cohort.images(rows[at : at + BLOCK])) for at in range(0, len(rows), BLOCK))
+        side = cohort.images(rows[:1]).shape[-1]
+        probes = torch.cat(
+            [functional.interpolate(part, size=(side, side), mode="area") for part in torch.split(self.images, BLOCK)]
+        )
+        if any_is_among(probes, blocks):
+            raise UnsuitableData(
+                "generator.public_images holds an image of this cohort, or nearly the same: a map of it leads back to its "
+                "patient, whatever file it comes from",
+                fix="Give images of other people that anybody may see. Maps of the cohort's own patients are guidance: real, in "
+                "the house and without a claim.",
+            )
 
     def give(self, generator: Generator) -> None:
         """Have a generator sample by their maps."""

@@ -84,7 +84,8 @@ def train(
         Interrupted: Stopped on request.
         PolicyError: The plan is impossible, or the network mixes patients.
         UsageError: Another process trains this run.
-        UnsuitableData: No usable patient, too few to set some apart, too few maps for the archive, or the disk is full.
+        UnsuitableData: No usable patient, too few to set some apart, too few maps for the archive, public images that are
+            of the cohort, or the disk is full.
     """
     with alone_with(run_folder):
         for folder in (run_folder, run_folder / "checkpoint"):
@@ -153,6 +154,8 @@ def train_with(
     # What is refused is refused before anything is charged: nothing is released by asking who can be drawn.
     backends = backends_of(generator, spec, plan, progress) if plan else {}
     patients = TrainingPatients(images, training_patients, spec.segments, few_masks=few_masks_of(policy))
+    if given is not None:
+        given.require_strangers(images)
     patients, apart = _parted(policy, generator, patients)
     if not resume:
         known = Patients(patient_ids, policy.cohort.phantom.seed if policy.cohort.source == "phantom" else None)
