@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -80,13 +80,7 @@ class Masks:
             planes[index] = planes[index] | plane if index in planes else plane
         if not planes:
             return Reason.NO_MASK if files or drawn else masks_without_file(self._settings, label, target.shape, notes)
-        for index, name in enumerate(self._segments):
-            if index not in planes:
-                if segment(name).category != FINDING:
-                    return Reason.NO_MASK
-                notes[NOTE_ABSENT] += 1
-                planes[index] = np.zeros(target.shape, dtype=np.bool_)
-        return np.stack([planes[index] for index in range(len(self._segments))])
+        return with_absent_findings(self._segments, planes, notes)
 
     def _described(self, path: Path, target: Target) -> list[SegmentMask] | Reason:
         opened = self._open(path)
@@ -106,6 +100,28 @@ class Masks:
         if isinstance(plane, Reason):
             return Reason.NO_MASK if plane is Reason.FILE_MISSING else plane
         return plane if plane.shape == target.shape else Reason.MASK_SIZE
+
+
+def with_absent_findings(
+    segments: Sequence[str], planes: Mapping[int, BoolArray], notes: Counter[str]
+) -> BoolArray | Reason:
+    """The masks of an image of which at least one segment is outlined, (K, H, W), or why it has none.
+
+    Who outlines one thing and not another has looked, and leaves out a finding that is not there. An organ is there: its
+    mask is missing.
+
+    Args:
+        segments: The policy's, in order.
+        planes: What is outlined, (H, W) by place among the segments.
+        notes: Where remarks are counted, a finding at a time.
+    """
+    left_out = [name for index, name in enumerate(segments) if index not in planes]
+    if any(segment(name).category != FINDING for name in left_out):
+        return Reason.NO_MASK
+    if left_out:
+        notes[NOTE_ABSENT] += len(left_out)
+    empty = np.zeros_like(next(iter(planes.values())))
+    return np.stack([planes.get(index, empty) for index in range(len(segments))])
 
 
 def masks_without_file(

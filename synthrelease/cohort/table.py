@@ -8,11 +8,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-
 from synthrelease.cohort.attributes import attributes_of, columns_of
 from synthrelease.cohort.labels import read_table
-from synthrelease.cohort.masking import masks_without_file
+from synthrelease.cohort.masking import masks_without_file, with_absent_findings
 from synthrelease.cohort.naming import Naming
 from synthrelease.cohort.pictures import Picture, is_nifti, is_picture, read_mask, read_picture
 from synthrelease.cohort.planned import read_planned
@@ -34,7 +32,7 @@ class Row:
         image_id: How the table names it.
         patient_id: `issuer|id`; None when missing.
         label: As written.
-        masks: File by segment name, where given.
+        masks: File by the name of each segment that the table has a column for; None where the cell is empty.
         attributes: Coarse sex, age and scanner, where given.
     """
 
@@ -42,7 +40,7 @@ class Row:
     image_id: str
     patient_id: str | None
     label: str
-    masks: Mapping[str, Path]
+    masks: Mapping[str, Path | None]
     attributes: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -87,19 +85,22 @@ class TableWork:
         return SourceImage(row.image_id, row.patient_id, pixels, masks, label, picture.digest, row.attributes)
 
     def _masks(self, row: Row, label: str, picture: Picture, notes: Counter[str]) -> BoolArray | Reason:
-        if not row.masks:
+        if not any(row.masks.values()):
             return masks_without_file(self._settings, label, picture.values.shape, notes)
-        planes = []
-        for name in self._settings.segments:
+        planes: dict[int, BoolArray] = {}
+        for index, name in enumerate(self._settings.segments):
             if name not in row.masks:
-                return Reason.NO_MASK
-            plane = read_mask(row.masks[name], oriented=is_nifti(row.image), place=picture.place)
+                return Reason.NO_MASK  # A table without the column says nothing of the segment, absent or not.
+            path = row.masks[name]
+            if path is None:
+                continue
+            plane = read_mask(path, oriented=is_nifti(row.image), place=picture.place)
             if isinstance(plane, Reason):
                 return Reason.NO_MASK if plane is Reason.FILE_MISSING else plane
             if plane.shape != picture.values.shape:
                 return Reason.MASK_SIZE
-            planes.append(plane)
-        return np.stack(planes)
+            planes[index] = plane
+        return with_absent_findings(self._settings.segments, planes, notes)
 
 
 class PictureTable:
@@ -174,7 +175,7 @@ def rows_of_table(path: Path, settings: CohortSettings) -> list[Row]:
         key: str | None = patient_key(issuer, patient) if patient else None
         if key is None and settings.identity.missing == "study" and studies and studies[index]:
             key = study_key(studies[index])
-        masks = {name: _place(base, cells[index]) for name, cells in columns.items() if cells and cells[index]}
+        masks = {name: _place(base, cells[index]) if cells[index] else None for name, cells in columns.items() if cells}
         label = labels[index] if labels else only or ""
         cells = {name: column[index] if column else "" for name, column in told.items()}
         rows.append(Row(_place(base, image), image, key, label, masks, attributes_of(**cells)))

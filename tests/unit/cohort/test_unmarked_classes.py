@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from synthrelease.cohort.ingest import ingest
-from synthrelease.cohort.masking import NOTE_UNMARKED
+from synthrelease.cohort.masking import NOTE_ABSENT, NOTE_UNMARKED
 from synthrelease.cohort.phantom import write_phantom_cohort
 from synthrelease.cohort.readers import reader_for
 from synthrelease.cohort.split import SplitDraw
@@ -134,10 +134,10 @@ def test_a_row_with_some_of_its_masks_is_not_without_masks(pictures: Any, settin
     pictures.add("1", mask="", mask_lesion="m0.png", mask_cyst="")
     pictures.add("2", mask="", mask_lesion="", mask_cyst="")
     two = settings(segments=("lesion", "cyst"), unmarked_classes=("normal",))
-    (image,), refused, _ = read(two, pictures.finish())
-    assert image.masks is not None
-    assert (image.patient_id, image.masks.shape[0], area(image)) == ("|2", 2, 0)
-    assert refused == {Reason.NO_MASK: 1}
+    images, refused, notes = read(two, pictures.finish())
+    assert [(image.patient_id, bool(area(image))) for image in images] == [("|1", True), ("|2", False)]
+    assert not refused
+    assert notes == {NOTE_ABSENT: 1, NOTE_UNMARKED: 1}
 
 
 def test_a_table_without_a_mask_column_has_no_masks_at_all(pictures: Any, settings: Make) -> None:
