@@ -23,6 +23,18 @@ def patient_weights(patient: IntArray, rng: np.random.Generator, resamples: int 
     return patient_resamples(int(index.max()) + 1, resamples, rng)[:, index]
 
 
+def class_weights(labels: IntArray, like: IntArray) -> Array:
+    """(N,) weights, 1 on average, under which classes have the shares that they have among other images.
+
+    Args:
+        labels: (N,) class of each image that is weighted. like: (M,) classes of the others, at least one of each in `labels`.
+    """
+    count = int(max(labels.max(), like.max())) + 1
+    wanted, there = np.bincount(like, minlength=count), np.bincount(labels, minlength=count)
+    weights = wanted[labels] / there[labels]
+    return np.asarray(weights / weights.mean())
+
+
 def macro_auc(scores: Array, labels: IntArray, classes: Sequence[int]) -> float:
     """Mean one-against-rest AUROC.
 
@@ -55,6 +67,42 @@ def dice(score: npt.NDArray[np.float32], truth: npt.NDArray[np.float32]) -> Arra
     overlap = 2.0 * (predicted & real).sum((2, 3))
     value = overlap / np.maximum(predicted.sum((2, 3)) + area, 1)
     return np.where(area >= SMALLEST, value, np.nan)
+
+
+def least_areas(masks: npt.NDArray[np.float32]) -> Array:
+    """Pixels by segment from which a segmenter counts as seeing it: half of what all but one in twenty masks mark.
+
+    What is smaller is a speck, of which a small network draws many where nothing is.
+
+    Args:
+        masks: (N, K, H, W) real coverage.
+
+    Returns:
+        (K,) float64, at least one.
+    """
+    areas = (masks >= 0.5).sum((2, 3)).astype(np.float64)
+    present = [column[column >= SMALLEST] for column in areas.T]
+    return np.array([max(SMALLEST, 0.5 * float(np.quantile(a, 0.05))) if len(a) else SMALLEST for a in present])
+
+
+def unmarked(score: npt.NDArray[np.float32], mask: npt.NDArray[np.float32], least: Array) -> npt.NDArray[np.bool_]:
+    """(N, K): where a segmenter sees a segment and the mask has none of it. Arguments of :func:`agreement`."""
+    return np.asarray(((score >= 0.5).sum((2, 3)) >= least) & ((mask >= 0.5).sum((2, 3)) < SMALLEST))
+
+
+def agreement(score: npt.NDArray[np.float32], mask: npt.NDArray[np.float32], least: Array) -> Array:
+    """Dice of a segmenter and the mask given: 0 where it sees a segment that the mask lacks, NaN where neither has it.
+
+    An emptied mask counts so, where :func:`dice` would pass over it. A false alarm counts the same.
+
+    Args:
+        score: (N, K, H, W) coverage. mask: (N, K, H, W) coverage.
+        least: (K,) pixels from which the segmenter sees something, see :func:`least_areas`.
+
+    Returns:
+        (N, K) float64.
+    """
+    return np.where(unmarked(score, mask, least), 0.0, dice(score, mask))
 
 
 def mean_dice(values: Array, weights: Array) -> Array:

@@ -14,7 +14,16 @@ from synthrelease.audit.case import AuditCase
 from synthrelease.audit.checks.frechet import FrechetDistance
 from synthrelease.audit.fidelity import Fidelity, Roles, drawn, require_stranger
 from synthrelease.audit.images import ImageSet
-from synthrelease.audit.scores import dice, macro_auc, macro_auc_resampled, mean_dice, patient_weights
+from synthrelease.audit.scores import (
+    agreement,
+    class_weights,
+    dice,
+    least_areas,
+    macro_auc,
+    macro_auc_resampled,
+    mean_dice,
+    patient_weights,
+)
 from synthrelease.audit.utility import Utility
 from synthrelease.errors import UsageError
 from synthrelease.features.extractors import DEFAULT, ExtractorChoice
@@ -125,3 +134,28 @@ def test_dice_agrees_with_monai():
     assert np.isnan(ours[3, 1])
     np.testing.assert_allclose(ours, np.asarray(theirs), atol=1e-4)
     assert mean_dice(ours, np.ones((1, 12)))[0] == pytest.approx(np.nanmean(ours, axis=0).mean())
+
+
+def test_an_empty_mask_agrees_by_nothing_with_what_is_seen_and_specks_are_not_seen():
+    seen, mask = np.zeros((2, 5, 1, 8, 8), dtype=np.float32)
+    seen[[0, 1], :, :4, :4] = 1.0
+    mask[[0, 2], :, :4, :4] = 1.0
+    seen[3, :, 0, :3] = 1.0
+    found = agreement(seen, mask, np.array([4.0]))[:, 0]
+    np.testing.assert_array_equal(found, [1.0, 0.0, 0.0, np.nan, np.nan])
+    np.testing.assert_array_equal(dice(seen, mask)[:, 0], [1.0, np.nan, 0.0, np.nan, np.nan])
+
+
+def test_seeing_begins_at_half_of_what_nearly_all_masks_mark():
+    masks = np.zeros((40, 3, 8, 8), dtype=np.float32)
+    masks[1:, 0, :4, :5] = 1.0  # the one that marks nothing is no small mask
+    masks[:, 1, 0, 0] = 1.0
+    assert least_areas(masks).tolist() == [10.0, 1.0, 1.0]
+
+
+def test_classes_weigh_as_much_as_in_the_other_set():
+    labels, like = np.array([0, 0, 0, 2]), np.array([0, 2, 2, 1, 1])
+    weights = class_weights(labels, like)
+    assert weights.mean() == pytest.approx(1.0)
+    assert weights[3] / weights[:3].sum() == pytest.approx(2.0)
+    np.testing.assert_array_equal(class_weights(labels, labels), np.ones(4))
