@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from synthrelease.audit.intervals import auc, auc_resampled, patient_resamples
+from synthrelease.audit.intervals import Interval, auc, auc_resampled, patient_resamples, percentiles
 
 Array = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -106,12 +106,23 @@ def agreement(score: npt.NDArray[np.float32], mask: npt.NDArray[np.float32], lea
 
 
 def mean_dice(values: Array, weights: Array) -> Array:
-    """Weighted mean over images of each segment, then over segments: (N, K), (B, N) to (B,)."""
+    """Weighted mean over images of each segment, then over segments: (N, K), (B, N) to (B,).
+
+    A draw that took no image with any segment gives NaN.
+    """
     known = ~np.isnan(values)
     total = weights @ np.where(known, values, 0.0)
     count = weights @ known.astype(np.float64)
     by_segment = np.where(count > 0, total / np.maximum(count, 1e-9), np.nan)
-    return np.asarray(np.nanmean(by_segment[:, known.any(axis=0)], axis=1))
+    told = ~np.isnan(by_segment)
+    mean = np.where(told, by_segment, 0.0).sum(axis=1) / np.maximum(told.sum(axis=1), 1)
+    return np.where(told.any(axis=1), mean, np.nan)
+
+
+def interval_of_loss(real: Array, synthetic: Array) -> Interval:
+    """Of (B,) draws of Dice: by how much the real ones lie above. Draws that are NaN on a side tell nothing."""
+    loss = real - synthetic
+    return percentiles(loss[~np.isnan(loss)])
 
 
 def dice_by_segment(values: Array, segments: Sequence[str]) -> dict[str, float]:

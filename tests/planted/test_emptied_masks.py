@@ -12,6 +12,7 @@ from synthrelease.audit.case import AuditCase
 from synthrelease.audit.checks import CHECKS
 from synthrelease.audit.gate import judge
 from synthrelease.audit.images import FloatArray, ImageSet
+from synthrelease.audit.journal import measurement_of, plain
 from synthrelease.audit.measurement import Measurement
 from synthrelease.audit.profile import load_profile
 from synthrelease.audit.runner import check_ids
@@ -150,3 +151,12 @@ def test_an_archive_of_the_healthy_alone_clears_nothing() -> None:
     found = measured(suspected(400, 0.5, 0.0, 0.4))
     assert verdict(found) is Verdict.INCONCLUSIVE
     assert "no segment" in found.unable
+
+
+@pytest.mark.parametrize("name", ["mask_consistency", "tstr_masks"])
+def test_draws_without_any_of_the_few_who_have_the_finding_do_not_break_the_interval(name: str) -> None:
+    case = suspected(100, 0.02, 0.02, 0.0)
+    case.utility.__dict__["synthetic_masks_on_holdout"] = case.utility.real_masks_on_holdout
+    found = BY_ID[name].measure(case, np.random.default_rng(0))
+    assert found.statistic.low == found.statistic.value == found.statistic.high == 0.0
+    assert measurement_of(plain(found)) == found

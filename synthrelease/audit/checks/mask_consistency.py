@@ -8,9 +8,17 @@ import numpy as np
 import numpy.typing as npt
 
 from synthrelease.audit.case import AuditCase
-from synthrelease.audit.intervals import percentiles
 from synthrelease.audit.measurement import Explanation, Measurement, holdout_missing, unable
-from synthrelease.audit.scores import agreement, class_weights, dice, least_areas, mean_dice, patient_weights, unmarked
+from synthrelease.audit.scores import (
+    agreement,
+    class_weights,
+    dice,
+    interval_of_loss,
+    least_areas,
+    mean_dice,
+    patient_weights,
+    unmarked,
+)
 from synthrelease.records.findings import Baseline, Criterion, Direction, Power, Statistic
 
 Array = npt.NDArray[np.float64]
@@ -82,7 +90,7 @@ class MaskConsistency:
             name: _share(unmarked(*pairs[name], least)[:, shown], ~np.isnan(table), weights[name])
             for name, table in tables.items()
         }
-        gap, value = percentiles(draws["real"] - draws["synthetic"]), value_of["real"] - value_of["synthetic"]
+        gap, value = interval_of_loss(draws["real"], draws["synthetic"]), value_of["real"] - value_of["synthetic"]
         poor = _poor_share(tables["real"], tables["synthetic"], weights["real"])
         high = max(gap.high, value)
         if poor > MOST:

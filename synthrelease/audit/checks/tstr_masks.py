@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from synthrelease.audit.case import AuditCase
-from synthrelease.audit.intervals import percentiles
 from synthrelease.audit.measurement import Explanation, Measurement, holdout_missing, unable
-from synthrelease.audit.scores import dice, dice_by_segment, mean_dice, patient_weights
+from synthrelease.audit.scores import dice, dice_by_segment, interval_of_loss, mean_dice, patient_weights
 from synthrelease.records.findings import Baseline, Criterion, Direction, Power, Statistic
 
 NAME = "Dice lost by training on synthetic instead of real masks"
@@ -53,7 +52,7 @@ class TrainSyntheticTestRealMasks:
             return unable(NAME, Direction.LOWER, "no mask of the holdout marks a whole pixel", n=case.counts)
         value = {name: mean_dice(d, np.ones((1, len(test))))[0] for name, d in table.items()}
         draws = {name: mean_dice(d, weights) for name, d in table.items()}
-        gap = percentiles(draws["real"] - draws["synthetic"])
+        gap = interval_of_loss(draws["real"], draws["synthetic"])
         difference = float(value["real"] - value["synthetic"])
         learnt = bool(value["real"] > value["mean_mask"])
         return Measurement(
