@@ -67,10 +67,6 @@ class LatentClass(Section):
     )
 
 
-OWN_GUIDES = ("trained", "moments")
-"""The guides that a run makes itself; anything else is the folder of a run whose guide is taken."""
-
-
 class PgganGenerator(Stepped):
     """Progressive GAN of image and masks together, unconditional; classes come by latent class optimisation."""
 

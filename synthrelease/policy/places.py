@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from synthrelease.policy.generators import OWN_GUIDES, PgganGenerator, UmGenerator
+from synthrelease.policy.generators import PgganGenerator, UmGenerator
 from synthrelease.policy.schema import Policy
 
 Setting = tuple[str, ...]
+
+OWN_GUIDES = ("trained", "moments")
+"""The guides that a run makes itself; anything else is the folder of a run whose guide is taken."""
 
 
 def places(policy: Policy) -> dict[Setting, str]:

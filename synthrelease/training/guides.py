@@ -21,8 +21,9 @@ from synthrelease.errors import IntegrityError, PolicyError, UsageError
 from synthrelease.generators.protocol import Generator
 from synthrelease.generators.registry import WEIGHTS, load_generator
 from synthrelease.policy.findings import finding_names
-from synthrelease.policy.generators import OWN_GUIDES, PgganGenerator
+from synthrelease.policy.generators import PgganGenerator
 from synthrelease.policy.loader import policy_digest, policy_from
+from synthrelease.policy.places import OWN_GUIDES
 from synthrelease.policy.schema import Policy
 from synthrelease.records.digests import digest_of_file
 from synthrelease.records.files import read_json
