@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from math import inf, isfinite, sqrt
+from math import fsum, inf, isfinite, sqrt
 from typing import Any
 
 from synthrelease.errors import PolicyError
@@ -90,17 +90,19 @@ def event_of(mechanisms: Sequence[Mechanism]) -> Any:
 
 def _grouped(mechanisms: Iterable[Mechanism]) -> list[tuple[float, float, int]]:
     """(noise multiplier, sampling probability, steps), equal ones added up, full-batch Gaussians merged into one."""
-    inverse_square = 0.0
+    inverse_squares: list[float] = []
     sampled: dict[tuple[float, float], int] = {}
     for m in mechanisms:
         if m.steps == 0:
             continue
         if m.sampling_probability == 1.0:
-            inverse_square += m.steps / m.noise_multiplier**2
+            inverse_squares.append(m.steps / m.noise_multiplier**2)
         else:
             key = (m.noise_multiplier, m.sampling_probability)
             sampled[key] = sampled.get(key, 0) + m.steps
     groups = [(s, q, t) for (s, q), t in sorted(sampled.items())]
+    # Rounded once, so that epsilon is the same to the last bit in whatever order runs were charged.
+    inverse_square = fsum(inverse_squares)
     if inverse_square > 0:
         groups.insert(0, (1 / sqrt(inverse_square), 1.0, 1))
     return groups
