@@ -132,7 +132,7 @@ def _sums(
 
     makers: dict[str, tuple[int, Callable[[], Iterator[Array]]]] = {
         moments.COUNTS: (K, lambda: moments._counts(crowd, K)),
-        moments.MASKED: (K, lambda: moments._masked_counts(crowd, K)),
+        moments.MASKED: (K, lambda: moments._counts(crowd, K, masked=True)),
         moments.SUMS: (K * D, lambda: moments._sums(crowd, basis, K)),
         moments.SECOND: (
             D * (D + 1) // 2,

@@ -106,20 +106,15 @@ def _patient_terms(patients: TrainingPatients, basis: FeatureBasis) -> Iterator[
         yield list(zip(*parts, strict=True))
 
 
-def _counts(patients: TrainingPatients, classes: int) -> Iterator[Array]:
-    for block in patients.blocks():
-        yield np.stack(
-            [np.bincount(patients.labels(patients.rows(p)), minlength=classes) / len(patients.rows(p)) for p in block]
-        )
-
-
-def _masked_counts(patients: TrainingPatients, classes: int) -> Iterator[Array]:
+def _counts(patients: TrainingPatients, classes: int, *, masked: bool = False) -> Iterator[Array]:
+    """Of all images of a patient, or of those whose masks are used; as shares of all."""
     for block in patients.blocks():
         own = [patients.rows(p) for p in block]
+        counted = [rows[patients.known_masks(rows)] for rows in own] if masked else own
         yield np.stack(
             [
-                np.bincount(patients.labels(rows[patients.known_masks(rows)]), minlength=classes) / len(rows)
-                for rows in own
+                np.bincount(patients.labels(some), minlength=classes) / len(rows)
+                for some, rows in zip(counted, own, strict=True)
             ]
         )
 
@@ -217,7 +212,7 @@ def fit_moments(
 
     D = basis.dimensions
     counts = release(COUNTS, _counts(patients, classes), classes)
-    masked = release(MASKED, _masked_counts(patients, classes), classes) if patients.some_masks else counts
+    masked = release(MASKED, _counts(patients, classes, masked=True), classes) if patients.some_masks else counts
     sums = release(SUMS, _sums(patients, basis, classes), classes * D).reshape(classes, D)
     floor = 1e-9 if account is None else max(1.0, _deviation(account, COUNTS))
     means = np.hstack(

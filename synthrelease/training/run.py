@@ -43,7 +43,7 @@ from synthrelease.training.loop import (
     seeded,
     step_together,
 )
-from synthrelease.training.moments import SECOND, fit_moments
+from synthrelease.training.moments import SECOND, fit_moments, queries
 from synthrelease.training.patients import Rows, TrainingPatients
 
 WARM_UP, STEPS = "warm-up", "steps"
@@ -127,7 +127,8 @@ class TrainingRun:
 
     def _moments(self) -> MomentsGenerator:
         settings = self.policy.generator
-        self.progress.stage("training: moments", 4 if self.patients.some_masks else 3)
+        basis = Basis(self.spec, settings)
+        self.progress.stage("training: moments", len(queries(basis, some_masks=self.patients.some_masks)))
         sums = self.checkpoint.sums()
 
         def keep(name: str, value: Array) -> None:
@@ -138,7 +139,6 @@ class TrainingRun:
             if self.stop.asked and name != SECOND:  # the last one
                 raise self.stop.stopped("between moments")
 
-        basis = Basis(self.spec, settings)
         found = fit_moments(
             self.patients,
             basis,
