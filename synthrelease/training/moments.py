@@ -27,7 +27,10 @@ import numpy as np
 import numpy.typing as npt
 
 from synthrelease.errors import IntegrityError
+from synthrelease.generators.moments.basis import Frequencies
 from synthrelease.generators.moments.estimate import OfMasks
+from synthrelease.generators.moments.model import MomentsGenerator
+from synthrelease.generators.protocol import Spec
 from synthrelease.privacy.account import Account
 from synthrelease.privacy.mechanism import gaussian_sum
 from synthrelease.privacy.noise import NoiseSource
@@ -72,6 +75,21 @@ class Moments:
     mean_noise: Array
     covariance_noise: float
     of_masks: OfMasks | None = None
+
+    def generator(self, spec: Spec, settings: Frequencies) -> MomentsGenerator:
+        """Who samples by them."""
+        # Noise may leave every count at zero; the shrinkage of means then divides by nothing and rightly keeps nothing.
+        with np.errstate(over="ignore", divide="ignore"):
+            return MomentsGenerator.from_moments(
+                spec,
+                settings,
+                self.counts,
+                self.means,
+                self.covariance,
+                mean_noise=self.mean_noise,
+                covariance_noise=self.covariance_noise,
+                of_masks=self.of_masks,
+            )
 
 
 def queries(basis: FeatureBasis, *, some_masks: bool = False) -> dict[str, Query]:

@@ -148,18 +148,7 @@ class TrainingRun:
             known=dict(sums),
             keep=keep,
         )
-        # Noise may leave every count at zero; the shrinkage of means then divides by nothing and rightly keeps nothing.
-        with np.errstate(over="ignore", divide="ignore"):
-            return MomentsGenerator.from_moments(
-                self.spec,
-                settings,
-                found.counts,
-                found.means,
-                found.covariance,
-                mean_noise=found.mean_noise,
-                covariance_noise=found.covariance_noise,
-                of_masks=found.of_masks,
-            )
+        return found.generator(self.spec, settings)
 
     def _steps(self, generator: Generator, moments: MomentsGenerator | None, settings: Stepped) -> Position:
         warm_up = settings.warmup_steps if moments is not None else 0

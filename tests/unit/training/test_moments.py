@@ -12,7 +12,6 @@ from discs_archive import Archive, policy
 
 from synthrelease.errors import UnsuitableData
 from synthrelease.generators.moments.basis import Basis
-from synthrelease.generators.moments.model import MomentsGenerator
 from synthrelease.privacy.account import Account
 from synthrelease.privacy.noise import OsNoise
 from synthrelease.training.moments import COUNTS, MASKED, SECOND, SUMS, class_means, fit_moments, queries, symmetric
@@ -92,16 +91,7 @@ def test_a_class_without_any_mask_looks_as_its_images_do() -> None:
     archive = Archive(patients=40)
     archive.has_mask[archive.labels == 1] = False
     found = fit_moments(patients(archive, few=FewMasks(1.0, 0)), BASIS, 2, account=None, noise=NoNoise())
-    generator = MomentsGenerator.from_moments(
-        spec_of(SOME),
-        SOME.generator,  # type: ignore[arg-type]
-        found.counts,
-        found.means,
-        found.covariance,
-        mean_noise=found.mean_noise,
-        covariance_noise=found.covariance_noise,
-        of_masks=found.of_masks,
-    )
+    generator = found.generator(spec_of(SOME), SOME.generator)  # type: ignore[arg-type]
     drawn = generator.sample(torch.tensor([0, 1]).repeat(200), torch.Generator().manual_seed(0))
     made, real = (BASIS.features(*each) for each in ((drawn.images, drawn.masks), (archive._images, archive._masks)))
     n = BASIS.image_dimensions
