@@ -96,4 +96,18 @@ def test_excess_counts_the_copies():
     rng = np.random.default_rng(3)
     is_train = sides(rng)
     m = matches(rng, 20, np.flatnonzero(is_train))
-    assert 0.2 <= excess_share(m, is_train) <= 0.35
+    assert 0.2 <= excess_share(m, is_train, 999, rng, alpha=0.005) <= 0.35
+    unlike = {"a": matches(rng), "b": m, "c": matches(rng)}
+    assert 0.2 <= excess_share(unlike, is_train, 999, rng, alpha=0.005) <= 0.35
+
+
+def test_images_that_resemble_few_patients_are_not_counted_as_copies():
+    """Fifteen images look like one patient, fifteen like another: whoever was trained on leads, and chance decides who was."""
+    counted, kept = [], []
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        m, is_train = matches(rng, 30, np.repeat([5, 9], 15)), sides(rng)
+        counted.append(excess_share(m, is_train, 1, rng, alpha=1.0))
+        kept.append(excess_share(m, is_train, 199, rng, alpha=0.005))
+    assert np.mean(np.array(counted) > 0.15) >= 0.15
+    assert not any(kept)
