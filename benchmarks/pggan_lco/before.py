@@ -56,15 +56,7 @@ def moments_of(trained: Trained) -> MomentsGenerator:
     found = fit_moments(
         patients, basis, spec.classes, account=account, noise=OsNoise(), known=checkpoint.sums(), keep=_nothing_new
     )
-    return MomentsGenerator.from_moments(
-        spec,
-        settings,
-        found.counts,
-        found.means,
-        found.covariance,
-        mean_noise=found.mean_noise,
-        covariance_noise=found.covariance_noise,
-    )
+    return found.generator(spec, settings)
 
 
 def warmed_up(trained: Trained, moments: MomentsGenerator) -> PgganGenerator:

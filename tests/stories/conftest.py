@@ -76,6 +76,10 @@ class House:
     def say(self, *words: object) -> Said:
         return say(*words, "--out", self.home, "--quiet")
 
+    def copied_into(self, folder: Path) -> House:
+        """A copy to work on, in which the newest run is still the newest."""
+        return House(shutil.copytree(self.folder, folder / "house", copy_function=shutil.copy2))
+
 
 def lenient_profile() -> str:
     """The quick profile with only the checks that forty images can decide."""
@@ -111,5 +115,4 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> House:
 @pytest.fixture
 def house(finished: House, tmp_path: Path) -> House:
     """A copy of the finished house to work on."""
-    shutil.copytree(finished.folder, tmp_path / "house", copy_function=shutil.copy2)
-    return House(tmp_path / "house")
+    return finished.copied_into(tmp_path)

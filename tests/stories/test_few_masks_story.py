@@ -82,8 +82,7 @@ def test_the_record_charges_the_count_of_masks_and_comes_to_its_epsilon(few: Hou
 
 def test_sampling_gives_the_same_archive_where_no_real_image_is_left(few: House, tmp_path: Path) -> None:
     """Neither the folder nor what was read of it is needed: no map of a real image can then be behind a sample."""
-    shutil.copytree(few.folder, tmp_path / "house", copy_function=shutil.copy2)
-    house = House(tmp_path / "house")
+    house = few.copied_into(tmp_path)
     before = json.loads((house.run / "archive.json").read_text())
     shutil.rmtree(house.folder / "cohort")
     shutil.rmtree(house.run / "cohort.private")
@@ -94,8 +93,7 @@ def test_sampling_gives_the_same_archive_where_no_real_image_is_left(few: House,
 
 
 def test_an_audit_of_few_patients_is_undecided_and_nothing_is_released(few: House, tmp_path: Path) -> None:
-    shutil.copytree(few.folder, tmp_path / "house", copy_function=shutil.copy2)
-    house = House(tmp_path / "house")
+    house = few.copied_into(tmp_path)
     said = house.say("audit", "--threads", 1)
     assert said.code == 4, said.err
     findings = {each["id"]: each for each in json.loads((house.run / "audit.json").read_text())["findings"]}
